@@ -1,0 +1,1 @@
+"""HARMONIC: LLM table synthesis from nearest-neighbour instructions, and the benchmark around it."""

@@ -1,0 +1,1 @@
+"""Metrics: callables `(split, synthetic, *, seed, synthesizer=None) -> dict[str, float]`."""

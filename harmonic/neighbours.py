@@ -1,0 +1,211 @@
+"""Nearest neighbours in mixed-type tables, and the groups that become instructions.
+
+The distance is a sum over columns: numeric columns differ by |a - b| in units of train's range, others by a constant where
+they are unequal. With a mismatch of 1 this is Gower's dissimilarity (Gower 1971, *A general coefficient of similarity*)
+times the number of columns; with a mismatch of 2 it is the L1 distance on one-hot codes that HARMONIC's DCR uses.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import LabelEncoder, MinMaxScaler
+
+from harmonic.encoding import Encoded, Encoder
+from harmonic.errors import BadInput
+from harmonic.table import Schema
+
+LabelRule = Literal["any", "agreement", "agreement_published", "same_class"]
+Distance = Literal["mixed", "published"]
+
+CHUNK_CELLS = 8_000_000
+"""Cells of one distance block: 64 MB of float64, so that a search stays far below a gigabyte."""
+MAX_ONE_HOT = 512
+"""Columns with more distinct codes than this are compared directly instead of by a one-hot product."""
+
+
+def nearest(
+    queries: Encoded, references: Encoded, k: int, *, mismatch: float = 1.0, own_rows: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest references of each query, exactly; equal distances in order of row number.
+
+    Args:
+        queries: m rows.
+        references: n rows, n ≥ k.
+        k: how many.
+        mismatch: distance of unequal categories, and of an empty cell to a filled one in a category column; an empty
+            numeric cell is 1 from a filled one and 0 from an empty one.
+        own_rows: queries are the references, and a row is not its own neighbour.
+
+    Returns:
+        Distances, float64 (m, k), ascending, and row numbers, int64 (m, k).
+    """
+    measure = _MixedDistance(references, mismatch)
+    distances = np.empty((len(queries), k))
+    indices = np.empty((len(queries), k), dtype=np.int64)
+    step = max(1, CHUNK_CELLS // max(1, len(references)))
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
+        block = measure(queries[rows])
+        if own_rows:
+            block[np.arange(len(block)), start + np.arange(len(block))] = np.inf
+        distances[rows], indices[rows] = _smallest(block, k)
+    return distances, indices
+
+
+def _smallest(block: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k smallest entries of each row, ascending, ties by column: a partition alone would break ties at random."""
+    if k == 1:
+        columns = block.argmin(axis=1)[:, None]
+        return np.take_along_axis(block, columns, axis=1), columns
+    threshold = np.partition(block, k - 1, axis=1)[:, k - 1]
+    columns = np.empty((len(block), k), dtype=np.int64)
+    for row in range(len(block)):
+        candidates = np.flatnonzero(block[row] <= threshold[row])
+        columns[row] = candidates[np.argsort(block[row, candidates], kind="stable")[:k]]
+    return np.take_along_axis(block, columns, axis=1), columns
+
+
+class _MixedDistance:
+    """Distances from any rows to fixed references; what depends on the references alone is prepared once."""
+
+    def __init__(self, references: Encoded, mismatch: float) -> None:
+        self.mismatch = mismatch
+        self.references = references
+        self.holes = np.isnan(references.numbers)
+        self.vocabularies = [np.unique(column) for column in references.codes.T]
+        self.one_hot_columns = [j for j, known in enumerate(self.vocabularies) if len(known) <= MAX_ONE_HOT]
+        self.one_hot = self._one_hot(references)
+
+    def _one_hot(self, rows: Encoded) -> np.ndarray:
+        blocks = [rows.codes[:, j, None] == self.vocabularies[j] for j in self.one_hot_columns]
+        return np.hstack(blocks or [np.zeros((len(rows), 0))]).astype(np.float32)
+
+    def __call__(self, queries: Encoded) -> np.ndarray:
+        query_holes = np.isnan(queries.numbers)
+        whole = ~(self.holes.any(axis=0) | query_holes.any(axis=0))
+        total = cdist(queries.numbers[:, whole], self.references.numbers[:, whole], "cityblock")
+        for j in np.flatnonzero(~whole):
+            gap = np.abs(queries.numbers[:, j, None] - self.references.numbers[:, j])
+            both_empty = query_holes[:, j, None] & self.holes[:, j]
+            total += np.where(np.isnan(gap), np.where(both_empty, 0.0, 1.0), gap)
+        matches = self._one_hot(queries) @ self.one_hot.T
+        total += self.mismatch * (len(self.one_hot_columns) - matches)
+        for j in range(queries.codes.shape[1]):
+            if j not in self.one_hot_columns:
+                total += self.mismatch * (queries.codes[:, j, None] != self.references.codes[:, j])
+        return total
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Rows with their neighbours: the raw material of instructions."""
+
+    anchors: np.ndarray
+    """int64, shape (m,): row numbers in train; the answers."""
+    neighbours: np.ndarray
+    """int64, shape (m, k): row numbers in train, nearest first; the examples."""
+
+    def __len__(self) -> int:
+        return len(self.anchors)
+
+    def take(self, rows: np.ndarray) -> "Groups":
+        """The groups with these numbers."""
+        return Groups(self.anchors[rows], self.neighbours[rows])
+
+
+def make_groups(
+    train: pd.DataFrame, schema: Schema, *, k: int, distance: Distance, label_rule: LabelRule, min_agreement: int
+) -> Groups:
+    """Each train row with its k nearest others, less the groups the label rule drops.
+
+    Args:
+        train: n rows that obey `schema`.
+        schema: what the columns mean.
+        k: neighbours per row, at most n - 1.
+        distance: "mixed" is the sum of this module on encoders fitted once; "published" is Euclidean distance on label
+            codes beside min-max values with the raw target (HARMONIC §1), with its ties and its dropped first hit.
+        label_rule: "any" keeps every group; "agreement" keeps those where at least `min_agreement` neighbours share the
+            row's class, whatever the number of classes; "agreement_published" counts as the published code does, which
+            drops every class but 0 and 1; "same_class" keeps every row and looks for neighbours within its class
+            (classes of k rows or fewer borrow from the others). Regression targets know no classes: always "any".
+        min_agreement: neighbours of the row's class that "agreement" asks for.
+
+    Raises:
+        BadInput: k does not fit the table, or no group is left.
+    """
+    if not 1 <= k < len(train):
+        raise BadInput(f"method.k must lie between 1 and the train rows less one ({len(train) - 1}), but is {k}: lower it.")
+    is_class = schema.task != "regression"
+    if distance == "published":
+        neighbours = published_neighbours(train, schema, k)
+    else:
+        encoder = Encoder.fit(train, schema)
+        neighbours = _mixed_neighbours(encoder, train, k, within_class=is_class and label_rule == "same_class")
+    anchors = np.arange(len(train))
+    if is_class and label_rule == "agreement":
+        labels = train[schema.target].to_numpy()
+        anchors = anchors[(labels[neighbours] == labels[:, None]).sum(axis=1) >= min_agreement]
+    elif is_class and label_rule == "agreement_published":
+        anchors = anchors[_published_agreement(train[schema.target].to_numpy(), neighbours, min_agreement)]
+    if not len(anchors):
+        raise BadInput(
+            f"method.label_rule={label_rule} leaves no group of the {len(train)} train rows: use label_rule=same_class."
+        )
+    return Groups(anchors, neighbours[anchors])
+
+
+def _mixed_neighbours(encoder: Encoder, train: pd.DataFrame, k: int, within_class: bool) -> np.ndarray:
+    encoded = encoder.encode(train)
+    if not within_class:
+        return nearest(encoded, encoded, k, own_rows=True)[1]
+    labels = encoder.target(train)
+    neighbours = np.empty((len(train), k), dtype=np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        if len(rows) > k:
+            neighbours[rows] = rows[nearest(encoded[rows], encoded[rows], k, own_rows=True)[1]]
+        else:
+            own = np.array([[other for other in rows if other != row] for row in rows]).reshape(len(rows), -1)
+            rest = np.flatnonzero(labels != label)
+            borrowed = nearest(encoded[rows], encoded[rest], k - own.shape[1])[1]
+            neighbours[rows] = np.hstack([own, rest[borrowed]])
+    return neighbours
+
+
+def published_neighbours(train: pd.DataFrame, schema: Schema, k: int) -> np.ndarray:
+    """Neighbours as HARMONIC's authors compute them, int64, shape (n, k).
+
+    Columns stored as strings become label codes (sorted order, unscaled), numeric features are min-max scaled, the target
+    stays raw; scikit-learn's default search returns k + 1 rows of which the first is dropped, which with duplicated rows
+    need not be the row itself.
+    """
+    space = pd.DataFrame(index=train.index)
+    for column in schema.columns:
+        values = train[column.name]
+        if not column.stored_as_number:
+            space[column.name] = LabelEncoder().fit_transform(values.where(values.notna(), np.nan))
+        elif column.name == schema.target:
+            space[column.name] = values
+        else:
+            space[column.name] = MinMaxScaler().fit_transform(values.to_frame())[:, 0]
+    if space.isna().to_numpy().any():
+        raise BadInput("distance=published knows no empty numeric cells: use distance=mixed.")
+    search = NearestNeighbors(n_neighbors=k + 1).fit(space.to_numpy())
+    return search.kneighbors(space.to_numpy(), return_distance=False)[:, 1:]
+
+
+def _published_agreement(labels: np.ndarray, neighbours: np.ndarray, min_agreement: int) -> np.ndarray:
+    """Which groups the published filter keeps: it sums the neighbours' labels, so it is right for 0 and 1 alone."""
+    k = neighbours.shape[1]
+    dropped = k - min_agreement
+    try:
+        sums = labels.astype(np.float64)[neighbours].sum(axis=1)
+    except ValueError:
+        raise BadInput(
+            "label_rule=agreement_published sums labels, so the target must hold numbers: use agreement."
+        ) from None
+    return (labels == 1) & (sums > dropped) | (labels == 0) & (sums < k - dropped)
