@@ -1,1 +1,26 @@
-"""HARMONIC: LLM table synthesis from nearest-neighbour instructions, and the benchmark around it."""
+"""HARMONIC: LLM table synthesis from nearest-neighbour instructions, and the benchmark around it.
+
+from harmonic import Harmonic, load_dataset
+split = load_dataset("affairs")
+rows = Harmonic(model="scratch").fit(split.train, seed=0).sample(1000, seed=0)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harmonic.datasets import load_dataset
+    from harmonic.method import Harmonic
+    from harmonic.table import Schema, Split
+
+__all__ = ["Harmonic", "Schema", "Split", "load_dataset"]
+
+_HOMES = {"Harmonic": "method", "Schema": "table", "Split": "table", "load_dataset": "datasets"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for when it is: importing the package alone costs no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'harmonic' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"harmonic.{_HOMES[name]}"), name)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -66,6 +67,14 @@ class Column:
         moments = values if self.dtype == "datetime64" else pd.to_datetime(values, format=self.datetime_format)
         seconds = moments.astype("datetime64[s]").astype("int64").astype(np.float64)
         return seconds.where(moments.notna(), np.nan).to_numpy()
+
+    def from_numbers(self, numbers: np.ndarray) -> pd.Series:
+        """The inverse of `numbers`, rounded to what the kind can hold; NaN becomes an empty cell."""
+        values = pd.Series(numbers, name=self.name)
+        if self.kind != "datetime":
+            return values.round(self.places)
+        moments = pd.to_datetime(values.round(), unit="s")
+        return moments if self.dtype == "datetime64" else moments.dt.strftime(self.datetime_format)
 
     def write(self, values: pd.Series) -> list[str]:
         """The text form of each value, length n; an empty cell is the empty string."""
@@ -173,7 +182,22 @@ class Schema:
             elif column.dtype in ("str", "bool"):
                 values = values.astype(object).where(values.notna(), None)
             columns[column.name] = values.reset_index(drop=True)
-        return pd.DataFrame(columns)
+        return attach(pd.DataFrame(columns), self)
+
+
+def attach(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """The same table, carrying its schema in `attrs`, where pandas keeps it through copies and row selections."""
+    table.attrs["schema"] = schema
+    return table
+
+
+def schema_of(table: pd.DataFrame) -> Schema:
+    """The schema a table carries; inferred from its values if it carries none (a DataFrame of the user's own)."""
+    if isinstance(table.attrs.get("schema"), Schema):
+        return table.attrs["schema"]
+    from harmonic.infer import infer_schema
+
+    return infer_schema(table)
 
 
 def coerce(frame: pd.DataFrame, schema: Schema, source: str) -> pd.DataFrame:
@@ -255,6 +279,22 @@ def _refuse(bad: pd.Series, values: pd.Series, column: Column, source: str, foun
         )
 
 
+def save_table(table: pd.DataFrame, folder: Path) -> None:
+    """Write table.csv and schema.json into a folder."""
+    table.to_csv(folder / "table.csv", index=False)
+    (folder / "schema.json").write_text(json.dumps(schema_of(table).to_json(), indent=1))
+
+
+def load_table(folder: Path) -> pd.DataFrame:
+    """The table that `save_table` wrote, bit for bit."""
+    schema = Schema.from_json(json.loads((folder / "schema.json").read_text()))
+    texts = {column.name: "str" for column in schema.columns if column.dtype == "str"}
+    frame = pd.read_csv(
+        folder / "table.csv", dtype=texts, float_precision="round_trip", keep_default_na=False, na_values=[""]
+    )
+    return coerce(frame, schema, "table.csv")
+
+
 def digest(frame: pd.DataFrame) -> str:
     """SHA-256 of a table's CSV text: equal for equal tables, whatever the machine."""
     return hashlib.sha256(frame.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
@@ -271,6 +311,10 @@ class Split:
     test: pd.DataFrame
     hygiene: dict[str, Any] = field(default_factory=dict)
     """What the hygiene check found (`harmonic.hygiene.inspect`)."""
+
+    def __post_init__(self) -> None:
+        for table in (self.train, self.val, self.test):
+            attach(table, self.schema)
 
     @cached_property
     def encoder(self) -> "Encoder":

@@ -1,0 +1,137 @@
+"""Row <-> text, and the instruction around rows (HARMONIC §1).
+
+A text is a list of segments: what the format fixes, and the values between. Joined, they are the text as published;
+apart, they let a tokenizer never lay a token across the border of a key and a value.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from harmonic.table import Column, Schema
+
+RowStyle = Literal["canonical", "published"]
+Segments = list[str]
+
+NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+MAX_EXAMPLES = len(NUMBER_WORDS)
+TASK_PHRASES = {"binary": "binary classification", "multiclass": "multi classification", "regression": "regression"}
+HUMAN, ASSISTANT = "Human: \n", "\n\nAssistant: \n"
+GENERATE = "\nGenerate one sample: "
+QUOTE, CLOSE = '"', "}"
+"""What ends a value, and what ends a row."""
+
+
+class Unreadable(ValueError):
+    """A text that is no valid row; `str()` of it is a short reason that can be counted."""
+
+
+@dataclass(frozen=True)
+class RowCodec:
+    """Rows of one schema as one-line JSON objects whose values are all quoted strings, target last."""
+
+    schema: Schema
+    style: RowStyle = "canonical"
+    """canonical: integers without ".0", decimals with the column's places, empty cells as "", JSON escapes.
+    published: `str()` of what pandas read ("9.0", "nan"), no escapes."""
+
+    def cells(self, table: pd.DataFrame) -> list[list[str]]:
+        """The text of every cell: n rows of c strings, in schema order."""
+        if self.style == "published":
+            columns = [list(map(str, table[name].tolist())) for name in self.schema.names]
+        else:
+            columns = [[self._escape(text) for text in c.write(table[c.name])] for c in self.schema.columns]
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def key(self, place: int, *, first: bool) -> str:
+        """What stands before the value of column number `place`, up to and with its opening quote."""
+        return f'{"{" if first else ", "}"{self._escape(self.schema.columns[place].name)}": "'
+
+    def row(self, cells: Sequence[str], order: Sequence[int] | None = None) -> Segments:
+        """One row as segments key, value, quote, key, …, close; `order` lists column numbers, schema order if not given."""
+        places = range(len(self.schema.columns)) if order is None else order
+        segments = []
+        for rank, place in enumerate(places):
+            segments += [self.key(place, first=rank == 0), cells[place], QUOTE]
+        return [*segments, CLOSE]
+
+    def _escape(self, text: str) -> str:
+        return text if self.style == "published" else json.dumps(text, ensure_ascii=False)[1:-1]
+
+    def order(self, rng: np.random.Generator) -> list[int]:
+        """A random order of the features, the target last."""
+        target = self.schema.names.index(self.schema.target)
+        features = [place for place in range(len(self.schema.columns)) if place != target]
+        return [*rng.permutation(features).tolist(), target]
+
+    def read(self, text: str) -> dict[str, Any]:
+        """The row a text starts with, as stored values by column name; what follows the closing brace is ignored.
+
+        Raises:
+            Unreadable: with the reason: no JSON, a missing or repeated column, or a cell its column refuses.
+        """
+        try:
+            pairs, _ = json.JSONDecoder(object_pairs_hook=list).raw_decode(text.lstrip())
+        except json.JSONDecodeError:
+            raise Unreadable("no JSON object") from None
+        is_flat = isinstance(pairs, list) and all(isinstance(pair, tuple) and isinstance(pair[1], str) for pair in pairs)
+        if not is_flat:
+            raise Unreadable("no flat JSON object of strings")
+        names = [name for name, _ in pairs]
+        if sorted(names) != sorted(self.schema.names):
+            raise Unreadable("repeated columns" if len(set(names)) < len(names) else "missing or unknown columns")
+        row = dict(pairs)
+        return {column.name: self._read_cell(column, row[column.name]) for column in self.schema.columns}
+
+    def _read_cell(self, column: Column, text: str) -> Any:
+        if self.style == "published":
+            if text in ("nan", "None", "NaT"):
+                text = ""
+            elif column.kind == "integer":
+                text = text.removesuffix(".0")
+        try:
+            return column.read(text)
+        except ValueError as error:
+            raise Unreadable(f"{column.name}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A prompt and the answer the model is to learn."""
+
+    prompt: Segments
+    answer: Segments
+
+
+def introduction(schema: Schema, k: int) -> str:
+    """The first paragraph of an instruction."""
+    description = f" about {schema.description}" if schema.description else ""
+    return (
+        f"Here are {k} tabular data{description}, each containing {len(schema.columns) - 1} columns of features and "
+        f"1 column of labels, where the {schema.target} column is a {TASK_PHRASES[schema.task]} label. I will transmit "
+        f"the data to you in JSON format. Please generate an approximate sample based on these {k} examples."
+    )
+
+
+def instruction(schema: Schema, examples: Sequence[Segments]) -> Segments:
+    """The instruction for these example rows (1 to MAX_EXAMPLES), as published."""
+    segments = [introduction(schema, len(examples))]
+    for word, row in zip(NUMBER_WORDS, examples, strict=False):
+        segments += [f"\nExample {word}: ", *row]
+    return [*segments, GENERATE]
+
+
+def wrap(segments: Segments) -> Segments:
+    """The instruction in the dialogue form the model is fine-tuned on; the answer follows at once."""
+    return [HUMAN, *segments, ASSISTANT]
+
+
+def fixed_segments(codec: RowCodec, k: int) -> list[str]:
+    """Every segment that the format fixes, so that a tokenizer of our own can hold each as one token."""
+    keys = [codec.key(place, first=first) for first in (True, False) for place in range(len(codec.schema.columns))]
+    prose = [introduction(codec.schema, k), GENERATE, HUMAN, ASSISTANT]
+    return [QUOTE, CLOSE, *keys, *prose, *(f"\nExample {word}: " for word in NUMBER_WORDS[:k])]

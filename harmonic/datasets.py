@@ -1,0 +1,300 @@
+"""Where tables come from: a folder of three CSVs, a set inside a dependency, or the user's own file."""
+
+import importlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from harmonic.bundled import BUNDLED
+from harmonic.download import PARTS, Source, Unreachable, download_into
+from harmonic.errors import BadInput
+from harmonic.hygiene import inspect
+from harmonic.infer import infer_schema
+from harmonic.seed import derive_seed
+from harmonic.table import Schema, Split, Task, coerce
+
+CONF = Path(__file__).parent.parent / "conf" / "dataset"
+DATA_DIR_VARIABLE = "HARMONIC_DATA_DIR"
+TEST_SHARE = 0.2
+VAL_SHARE = 0.125
+"""Of the rows that are not for test: a tenth of all."""
+MIN_ROWS = 10
+
+Corrections = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A data set with a published split: `<data_dir>/<name>/{train,val,test}.csv`, downloaded where it is not there."""
+
+    name: str
+    data_dir: str
+    target: str
+    task: Task | None = None
+    description: str = ""
+    columns: Corrections = field(default_factory=dict)
+    """Corrections to the inferred schema, as in `infer_schema`."""
+    drop: Sequence[str] = ()
+    download: Source | None = None
+    """Where the rows can be had."""
+
+    @property
+    def path(self) -> Path:
+        """The data set's folder."""
+        return Path(self.data_dir) / self.name
+
+    def load(self, seed: int) -> Split:
+        """The published split; the schema is learnt from train alone, and the seed is not used.
+
+        Raises:
+            BadInput: files are missing and cannot be downloaded, or a part does not fit train's schema.
+        """
+        self.ensure()
+        train, val, test = (self._read(part) for part in PARTS)
+        schema = _schema(self, train, self.name, f"{self.name}/train.csv")
+        tables = {"train": train, "val": val, "test": test}
+        parts = {part: coerce(table, schema, f"{self.name}/{part}.csv") for part, table in tables.items()}
+        return _inspected(Split(self.name, schema, **parts))
+
+    def ensure(self) -> Path:
+        """The folder that holds the three files, downloaded first where none of them is there.
+
+        Raises:
+            BadInput: they are not there and cannot be had; names the folder, the files and the sets that need no network.
+        """
+        missing = [f"{part}.csv" for part in PARTS if not (self.path / f"{part}.csv").is_file()]
+        if not missing:
+            return self.path
+        reason = ""
+        if self.download is not None and len(missing) == len(PARTS):
+            try:
+                download_into(self.download, self.path, self.task)
+                return self.path
+            except Unreachable as error:
+                reason = f", and {error}"
+        raise BadInput(
+            f"{self.path} must hold train.csv, val.csv and test.csv, but {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not there{reason}: put the files there, point {DATA_DIR_VARIABLE} or "
+            f"data_dir to the folder that holds {self.name!r}, or take a data set that needs no network "
+            f"({', '.join(BUNDLED)})."
+        )
+
+    def _read(self, part: str) -> pd.DataFrame:
+        return _arrange(read_csv(self.path / f"{part}.csv"), self.target, self.drop, f"{self.name}/{part}.csv")
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A data set inside a dependency: no network, no files. One table, split .7/.1/.2 by the run's seed.
+
+    Its domain (kinds, categories, ranges, which columns may be empty) is taken from the whole table, before the split: the
+    domain counts as public, the rows do not.
+    """
+
+    name: str
+    """One of `BUNDLED`."""
+    target: str
+    task: Task | None = None
+    description: str = ""
+    columns: Corrections = field(default_factory=dict)
+    """Corrections to the inferred schema, as in `infer_schema`."""
+    drop: Sequence[str] = ()
+
+    def load(self, seed: int) -> Split:
+        """The table, split by the seed.
+
+        Raises:
+            BadInput: the name is none of the bundled sets, or a correction fits no column.
+        """
+        if self.name not in BUNDLED:
+            raise BadInput(f"dataset.name must be one of {', '.join(BUNDLED)}, but is {self.name!r}: correct it.")
+        frame = _arrange(BUNDLED[self.name](), self.target, self.drop, self.name)
+        schema, table = _whole(self, frame, self.name, self.name)
+        return _split(table, schema, self.name, seed)
+
+
+@dataclass(frozen=True)
+class File:
+    """The user's own CSV: one file split .7/.1/.2 by the run's seed, or a file of train (and val) rows and one of test rows.
+
+    The domain is taken from the whole of the first file, before the split, and counts as public; see `Bundled`.
+    """
+
+    path: str
+    name: str | None = None
+    """The file's stem if not given."""
+    target: str | None = None
+    """The last column if not given."""
+    task: Task | None = None
+    """From the target's values if not given."""
+    description: str = ""
+    columns: Corrections = field(default_factory=dict)
+    """Corrections to the inferred schema, as in `infer_schema`."""
+    drop: Sequence[str] = ()
+    test_path: str | None = None
+
+    def load(self, seed: int) -> Split:
+        """The file's rows, split by the seed.
+
+        Raises:
+            BadInput: a file is no CSV or holds too few rows, the target is missing, empty or constant, a column is constant,
+                or a test row does not fit the schema.
+        """
+        path, name = Path(self.path), self.name or Path(self.path).stem
+        frame = _arrange(read_csv(path), self.target, self.drop, str(path))
+        schema, table = _whole(self, frame, name, str(path))
+        if self.test_path is None:
+            return _split(table, schema, name, seed)
+        test = _arrange(read_csv(Path(self.test_path)), schema.target, self.drop, self.test_path)
+        train, val = _cut(table, schema, VAL_SHARE, seed)
+        return _inspected(Split(name, schema, train, val, coerce(test, schema, self.test_path)))
+
+
+def load_dataset(name_or_path: str | Path, *, seed: int = 0, data_dir: str | Path | None = None) -> Split:
+    """A data set by the name of its YAML in conf/dataset, or a CSV file whose last column is the target.
+
+    Args:
+        name_or_path: e.g. "affairs", "adult" or "my.csv".
+        seed: the run's seed; decides the split where none is published.
+        data_dir: where the folders of CSVs are; $HARMONIC_DATA_DIR if not given, else "data".
+
+    Raises:
+        BadInput: no such data set, or what its `load` raises.
+    """
+    if str(name_or_path).lower().endswith(".csv"):
+        return File(str(name_or_path)).load(seed)
+    return configured(str(name_or_path), data_dir).load(seed)
+
+
+def configured(name: str, data_dir: str | Path | None = None) -> Folder | Bundled | File:
+    """The data set that conf/dataset/<name>.yaml configures, not loaded yet."""
+    known = known_names()
+    if name not in known:
+        raise BadInput(
+            f"A data set must be a path to a .csv file or one of {', '.join(known)}, but is {name!r}: correct it."
+        )
+    folder = str(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data")
+    return _build(yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")), folder)
+
+
+def known_names() -> list[str]:
+    """Names of the configured data sets, sorted; `csv` needs a path and is not among them."""
+    return sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "csv")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A CSV file with a header, in UTF-8; empty cells are NaN.
+
+    Raises:
+        BadInput: no such file, a folder, an empty file, another encoding, unequal rows, a column name twice, or no rows.
+    """
+    if not path.is_file():
+        fault = "is a folder: give the path of a file in it" if path.is_dir() else "there is none: check the path"
+        raise BadInput(f"{path} must be a CSV file, but {fault}.")
+    try:
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8").iloc[0].dropna()
+        # round_trip: the default parser may miss a number's last bit, which would show as ten more decimal places.
+        frame = pd.read_csv(path, encoding="utf-8", float_precision="round_trip", low_memory=False)
+    except UnicodeDecodeError as error:
+        byte = f"{error.object[error.start]:#04x}"
+        raise BadInput(f"{path} must be UTF-8 text, but holds the byte {byte}: save it as UTF-8.") from None
+    except pd.errors.EmptyDataError:
+        raise BadInput(f"{path} must hold a header and rows, but is empty: check what wrote it.") from None
+    except pd.errors.ParserError as error:
+        found = re.search(r"Expected .* saw \d+|EOF inside string.*", str(error))
+        what = found.group(0).replace("Expected", "expected") if found else "it cannot be parsed"
+        raise BadInput(f"{path} must be a CSV file with rows of equal length, but {what}: mend that line.") from None
+    except OSError as error:
+        raise BadInput(f"{path} must be a file that can be read, but {error.strerror}: check its permissions.") from None
+    twice = header[header.duplicated()]
+    if len(twice):
+        raise BadInput(f"{path} must name each column once, but {twice.iloc[0]!r} stands there twice: rename one.")
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise BadInput(f"{path} must have a name for each column, but its rows are longer than its header: complete it.")
+    if frame.empty:
+        raise BadInput(f"{path} must hold rows below its header, but holds none: check what wrote it.")
+    return frame
+
+
+def _arrange(frame: pd.DataFrame, target: str | None, drop: Sequence[str], source: str) -> pd.DataFrame:
+    """The frame without the columns to drop, target last."""
+    unknown = [name for name in drop if name not in frame.columns or name == target]
+    if unknown:
+        raise BadInput(f"dataset.drop must name features of {source}, but {unknown[0]!r} is none of them: correct it.")
+    kept = [name for name in frame.columns if name not in drop]
+    if target in kept:
+        kept = [name for name in kept if name != target] + [target]
+    elif target is not None:
+        raise BadInput(
+            f"{source} must hold the target column {target!r}, but has {', '.join(map(str, kept[:8]))}"
+            f"{', …' if len(kept) > 8 else ''}: set dataset.target to one of them."
+        )
+    if len(kept) < 2:
+        raise BadInput(f"{source} must hold a target and one feature or more, but holds {len(kept)} columns: add some.")
+    return frame[kept]
+
+
+def _schema(dataset: Folder | Bundled | File, frame: pd.DataFrame, name: str, source: str) -> Schema:
+    target = str(frame.columns[-1])
+    empty = frame[target].isna()
+    if empty.any() and not empty.all():
+        raise BadInput(
+            f"{source}, target {target!r} must be known in every row, but is empty in {int(empty.sum())} of {len(frame)}, "
+            f"first in row {int(empty.to_numpy().argmax()) + 1}: fill them or delete those rows."
+        )
+    about = dataset.description or name
+    return infer_schema(frame, target=target, task=dataset.task, description=about, columns=dataset.columns, source=source)
+
+
+def _whole(dataset: Bundled | File, frame: pd.DataFrame, name: str, source: str) -> tuple[Schema, pd.DataFrame]:
+    """The schema of a whole table, and the table under it."""
+    schema = _schema(dataset, frame, name, source)
+    if len(frame) < MIN_ROWS:
+        raise BadInput(f"{source} must hold {MIN_ROWS} rows or more to be split, but holds {len(frame)}: add rows.")
+    return schema, coerce(frame, schema, source)
+
+
+def _split(table: pd.DataFrame, schema: Schema, name: str, seed: int) -> Split:
+    rest, test = _cut(table, schema, TEST_SHARE, seed)
+    train, val = _cut(rest, schema, VAL_SHARE, seed)
+    return _inspected(Split(name, schema, train, val, test))
+
+
+def _cut(table: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two parts, the second of the given share; stratified for classification where every class can be in both."""
+    from sklearn.model_selection import train_test_split
+
+    labels = table[schema.target]
+    counts = labels.value_counts()
+    fits = schema.task != "regression" and counts.min() >= 2 and len(counts) <= share * len(table)
+    first, second = train_test_split(
+        table, test_size=share, random_state=derive_seed(seed, "split"), stratify=labels if fits else None
+    )
+    if first[schema.target].nunique() < 2:
+        raise BadInput(
+            f"Target {schema.target!r} must vary in train, but {counts.iloc[0]} of {len(table)} rows agree: add rows."
+        )
+    return schema.restore_dtypes(first), schema.restore_dtypes(second)
+
+
+def _inspected(split: Split) -> Split:
+    return split.with_hygiene(inspect(split))
+
+
+def _build(node: Any, data_dir: str) -> Any:
+    """What a YAML node stands for, as Hydra would instantiate it."""
+    if isinstance(node, dict):
+        built = {key: _build(value, data_dir) for key, value in node.items() if key != "_target_"}
+        if "_target_" not in node:
+            return built
+        module, _, attribute = node["_target_"].rpartition(".")
+        return getattr(importlib.import_module(module), attribute)(**built)
+    if isinstance(node, list):
+        return [_build(value, data_dir) for value in node]
+    return data_dir if node == "${data_dir}" else node

@@ -1,0 +1,128 @@
+"""What is odd about a data set, found before anything is fitted: copies, keys, constants, categories train never saw."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harmonic.table import DISCRETE_KINDS, Column, Schema, Split, discrete_texts
+
+NEAR_CONSTANT_SHARE = 0.99
+SMALL_CLASS_ROWS = 5
+SHOWN = 5
+"""Names listed in a finding; the rest are counted."""
+
+
+def inspect(split: Split) -> dict[str, Any]:
+    """Findings about a split, in JSON's types.
+
+    Keys: `rows` (per part), `train_duplicates` (rows that repeat an earlier one), `copies_of_train` (per hold-out part the
+    `count` and `share` of its rows that stand in train in every cell), `id_like` (key-like features: no value twice in
+    train), `near_constant` (one value in 99 % of train), `unseen_categories` (per hold-out part and column what train does
+    not hold), `small_classes` (class to its rows in train, below 5), `empty_cells` (per column, over all parts), and
+    `empty_gives_target` (features that are empty for some classes and filled for all others).
+    """
+    schema, train = split.schema, split.train
+    holdouts = {"val": split.val, "test": split.test}
+    train_keys = _row_keys(train, schema)
+    copies = {part: np.isin(_row_keys(table, schema), train_keys) for part, table in holdouts.items()}
+    unseen = {part: _unseen(table, train, schema) for part, table in holdouts.items()}
+    empty = sum(table.isna().sum() for table in (train, *holdouts.values()))
+    return {
+        "rows": {"train": len(train), **{part: len(table) for part, table in holdouts.items()}},
+        "train_duplicates": int(len(train_keys) - len(np.unique(train_keys))),
+        "copies_of_train": {
+            part: {"count": int(copied.sum()), "share": float(copied.mean()) if len(copied) else 0.0}
+            for part, copied in copies.items()
+        },
+        "id_like": [column.name for column in schema.features if _is_id_like(train[column.name], column)],
+        "near_constant": [name for name in schema.names if _top_share(train[name]) >= NEAR_CONSTANT_SHARE],
+        "unseen_categories": {part: found for part, found in unseen.items() if found},
+        "small_classes": _small_classes(train, schema),
+        "empty_cells": {str(name): int(count) for name, count in empty.items() if count},
+        "empty_gives_target": _empty_gives_target(train, schema),
+    }
+
+
+def summarise(hygiene: dict[str, Any]) -> list[str]:
+    """One line for each finding that is worth saying."""
+    lines = []
+    if hygiene["train_duplicates"]:
+        lines.append(f"{hygiene['train_duplicates']} of {hygiene['rows']['train']} train rows repeat another")
+    for part, copies in hygiene["copies_of_train"].items():
+        if copies["count"]:
+            rows = hygiene["rows"][part]
+            lines.append(f"{copies['count']} of {rows} {part} rows ({copies['share']:.2%}) stand in train too")
+    if hygiene["id_like"]:
+        lines.append(f"no value occurs twice, a key rather than a feature (dataset.drop it?): {_names(hygiene['id_like'])}")
+    if hygiene["near_constant"]:
+        lines.append(f"one value in {NEAR_CONSTANT_SHARE:.0%} of train or more: {_names(hygiene['near_constant'])}")
+    for part, columns in hygiene["unseen_categories"].items():
+        found = [f"{name} {_names(categories)}" for name, categories in columns.items()]
+        lines.append(f"categories in {part} that train does not hold: {_names(found, '; ')}")
+    if hygiene["small_classes"]:
+        found = [f"{label} ({count})" for label, count in hygiene["small_classes"].items()]
+        lines.append(f"classes of fewer than {SMALL_CLASS_ROWS} train rows: {_names(found)}")
+    if hygiene["empty_gives_target"]:
+        lines.append(f"empty or filled gives the target away: {_names(hygiene['empty_gives_target'])}")
+    if hygiene["empty_cells"]:
+        lines.append(f"empty cells: {_names([f'{name} {count}' for name, count in hygiene['empty_cells'].items()])}")
+    return lines
+
+
+def _names(names: list[str], separator: str = ", ") -> str:
+    more = len(names) - SHOWN
+    return separator.join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _row_keys(table: pd.DataFrame, schema: Schema) -> np.ndarray:
+    """A 64-bit hash of each row, uint64, shape (n,); equal for equal rows however a part happens to be stored."""
+    columns = {
+        column.name: column.numbers(table[column.name]) if column.is_numeric else _texts(table[column.name], column)
+        for column in schema.columns
+    }
+    return pd.util.hash_pandas_object(pd.DataFrame(columns), index=False).to_numpy()
+
+
+def _texts(values: pd.Series, column: Column) -> pd.Series:
+    texts = discrete_texts(values, column).astype(object)
+    return texts.where(texts.notna(), None).reset_index(drop=True)
+
+
+def _is_id_like(values: pd.Series, column: Column) -> bool:
+    return column.kind in ("text", "integer", "category") and len(values) > 1 and bool(values.is_unique)
+
+
+def _top_share(values: pd.Series) -> float:
+    return float(values.value_counts(normalize=True, dropna=False).iloc[0]) if len(values) else 0.0
+
+
+def _unseen(table: pd.DataFrame, train: pd.DataFrame, schema: Schema) -> dict[str, list[str]]:
+    found = {}
+    for column in schema.columns:
+        if column.kind in DISCRETE_KINDS:
+            known = set(discrete_texts(train[column.name].dropna(), column))
+            categories = sorted(set(discrete_texts(table[column.name].dropna(), column)) - known)
+            if categories:
+                found[column.name] = categories
+    return found
+
+
+def _small_classes(train: pd.DataFrame, schema: Schema) -> dict[str, int]:
+    if schema.task == "regression":
+        return {}
+    target = schema[schema.target]
+    counts = discrete_texts(train[schema.target], target).value_counts()
+    every = {label: int(counts.get(label, 0)) for label in target.categories}
+    return {label: count for label, count in every.items() if count < SMALL_CLASS_ROWS}
+
+
+def _empty_gives_target(train: pd.DataFrame, schema: Schema) -> list[str]:
+    if schema.task == "regression":
+        return []
+    found = []
+    for column in schema.features:
+        empty_share = train[column.name].isna().groupby(train[schema.target]).mean()
+        if set(empty_share) == {0.0, 1.0}:
+            found.append(column.name)
+    return found

@@ -1,0 +1,193 @@
+"""Language models: any Hugging Face causal LM with PEFT, or a small one made from nothing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import transformers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from harmonic.errors import BadInput
+from harmonic.lm.module import Training
+
+EOS, PAD = "<eos>", "<pad>"
+
+
+class Backbone(Protocol):
+    """Where a language model comes from, and the recipe that suits it."""
+
+    training: Training
+
+    def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
+        """A model and a tokenizer ready for fine-tuning.
+
+        Args:
+            values: texts of the training table's cells.
+            segments: texts that the format fixes.
+            seed: for weights that start at random.
+        """
+        ...
+
+    def restore(self, folder: Path) -> tuple[Any, Any]:
+        """The model and tokenizer that `save` wrote."""
+        ...
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Weights (of an adapter, if there is one) as safetensors, and the tokenizer, in Hugging Face form."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A small Llama-architecture model with random weights and a tokenizer trained on the table's own text.
+
+    Each text that the format fixes (keys, quotes, prose) is one token, digits are single tokens, and the rest of a value
+    is byte-level BPE: nothing is ever unknown, and no token straddles the border of a key and a value.
+    """
+
+    hidden_size: int = 192
+    layers: int = 4
+    heads: int = 6
+    mlp_size: int = 512
+    vocab_size: int = 1024
+    """Tokens for values, single bytes included; the fixed texts come on top."""
+    max_length: int = 4096
+    training: Training = field(default_factory=Training)
+
+    def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
+        """See `Backbone.create`."""
+        tokenizer = table_tokenizer(values, segments, self.vocab_size)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=self.hidden_size,
+            intermediate_size=self.mlp_size,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.heads,
+            max_position_embeddings=self.max_length,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = LlamaForCausalLM(config)
+        return model, tokenizer
+
+    def restore(self, folder: Path) -> tuple[Any, Any]:
+        """See `Backbone.restore`."""
+        return LlamaForCausalLM.from_pretrained(folder), PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def table_tokenizer(values: Iterable[str], segments: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer for one table; `segments` become single tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\d"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, EOS],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(values, trainer)
+    tokenizer.add_tokens([AddedToken(segment, normalized=False) for segment in dict.fromkeys(segments)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD)
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adaptation (Hu et al. 2021) of a pretrained model's projections."""
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.05
+    targets: Sequence[str] | str = "all-linear"
+    """Names of the adapted modules, or PEFT's "all-linear"."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A Hugging Face causal LM, by hub id or local folder."""
+
+    path: str
+    revision: str | None = None
+    dtype: str = "auto"
+    """Storage of the frozen weights: float32, bfloat16, float16, or auto for what the checkpoint says."""
+    lora: Lora | None = None
+    """Without it, every weight is trained."""
+    training: Training = field(default_factory=Training)
+
+    def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
+        """See `Backbone.create`; raises BadInput where the model or its tokenizer cannot be had."""
+        model, tokenizer = self._load_model(), self._load_tokenizer(self.path)
+        if self.lora is None:
+            return model, tokenizer
+        import peft
+
+        targets = self.lora.targets if isinstance(self.lora.targets, str) else list(self.lora.targets)
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=self.lora.r,
+            lora_alpha=self.lora.alpha,
+            lora_dropout=self.lora.dropout,
+            target_modules=targets,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return peft.get_peft_model(model, config), tokenizer
+
+    def restore(self, folder: Path) -> tuple[Any, Any]:
+        """See `Backbone.restore`; an adapter is laid over the original weights."""
+        tokenizer = self._load_tokenizer(str(folder))
+        if self.lora is None:
+            return AutoModelForCausalLM.from_pretrained(folder), tokenizer
+        import peft
+
+        return peft.PeftModel.from_pretrained(self._load_model(), folder), tokenizer
+
+    def _load_model(self) -> Any:
+        try:
+            return AutoModelForCausalLM.from_pretrained(self.path, revision=self.revision, dtype=self.dtype)
+        except (OSError, ValueError) as error:
+            raise BadInput(self._cannot_load("a causal language model (config.json and weights)", error)) from error
+
+    def _load_tokenizer(self, path: str) -> Any:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=self.revision if path == self.path else None)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadInput(self._cannot_load("a tokenizer (tokenizer.json)", error)) from error
+        if tokenizer.eos_token_id is None:
+            raise BadInput(f"model.path={self.path} must have an end-of-sequence token, but its tokenizer names none.")
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    def _cannot_load(self, what: str, error: Exception) -> str:
+        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        return (
+            f"model.path={self.path} must hold or name {what}, but loading failed ({reason}): give a local folder that has "
+            f"it or a hub id that can be reached, or use model=scratch, which needs neither."
+        )
+
+
+def backbone(model: "Backbone | str") -> Backbone:
+    """A backbone by name: "scratch", or a hub id or folder for a pretrained model trained in full."""
+    if not isinstance(model, str):
+        return model
+    return Scratch() if model == "scratch" else Pretrained(model)
+
+
+transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()

@@ -1,0 +1,313 @@
+"""Fine-tuning on instructions with Lightning: loss on the answer alone, and a run that survives a kill bit for bit."""
+
+import itertools
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+from transformers import get_cosine_schedule_with_warmup
+
+from harmonic.codec import Instruction
+from harmonic.errors import BadInput
+from harmonic.lm.segments import SegmentEncoder, pad_left
+from harmonic.seed import derive_seed
+
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=DeprecationWarning)
+warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+IGNORED = -100
+CHECKPOINT = "last.ckpt"
+WINDOW = 32
+"""Batches that are drawn together and sorted by length, so that little of a batch is padding."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The recipe of a fine-tuning run."""
+
+    epochs: int = 1
+    min_steps: int = 0
+    """On a small table, epochs are repeated until this many optimiser steps are done."""
+    batch_size: int = 16
+    accumulate: int = 1
+    """Batches per optimiser step."""
+    learning_rate: float = 3e-4
+    warmup: float = 0.01
+    """Share of the steps over which the rate rises; it falls to 0 along a cosine after that."""
+    weight_decay: float = 1e-5
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    max_length: int = 2048
+    """Tokens of the longest prompt and answer; a longer one is an error, never cut."""
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a language model runs (the `trainer` group)."""
+
+    accelerator: str = "auto"
+    precision: str = "auto"
+    """A Lightning precision; auto is bf16-mixed where the device computes in bfloat16, else 32-true."""
+    checkpoint_minutes: float = 2.0
+    """What a kill costs at most."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device tensors live on."""
+        if self.accelerator == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if self.accelerator in ("gpu", "cuda") else self.accelerator)
+
+    @property
+    def resolved_precision(self) -> str:
+        """The Lightning precision in use."""
+        if self.precision != "auto":
+            return self.precision
+        if self.device.type == "cuda":
+            return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+        return "bf16-mixed" if self.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+    def autocast(self) -> torch.autocast:
+        """The precision of training, for inference."""
+        precision = self.resolved_precision
+        dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=not precision.startswith("32"))
+
+
+Batch = dict[str, torch.Tensor]
+
+
+def plan_batches(lengths: np.ndarray, training: Training, seed: int) -> list[tuple[int, np.ndarray]]:
+    """Every batch of a run, as (epoch, instruction numbers): known from the start, so that a run can resume anywhere.
+
+    Args:
+        lengths: shape (m,), any measure of each instruction's length.
+        training: the recipe.
+        seed: of the order.
+    """
+    size = training.batch_size
+    per_epoch = -(-len(lengths) // size)
+    total = max(training.epochs * per_epoch, training.min_steps * training.accumulate)
+    batches: list[tuple[int, np.ndarray]] = []
+    for epoch in itertools.count():
+        rng = np.random.default_rng(derive_seed(seed, "epoch", epoch))
+        shuffled = rng.permutation(len(lengths))
+        windows = [shuffled[start : start + WINDOW * size] for start in range(0, len(shuffled), WINDOW * size)]
+        drawn = []
+        for window in windows:
+            by_length = window[np.argsort(lengths[window], kind="stable")]
+            drawn += [by_length[start : start + size] for start in range(0, len(by_length), size)]
+        batches += [(epoch, drawn[place]) for place in rng.permutation(len(drawn))]
+        if len(batches) >= total:
+            return batches[:total]
+    raise AssertionError("unreachable")
+
+
+def collate(instructions: Sequence[Instruction], encoder: SegmentEncoder, max_length: int) -> Batch:
+    """Token ids with the answers flush right, so that logits are computed for the answers' columns alone.
+
+    Returns:
+        input_ids, attention_mask, position_ids (b, t) and labels (b, a), where a is the longest answer with its
+        end-of-sequence token; labels of the padding are IGNORED.
+    """
+    tokenizer = encoder.tokenizer
+    prompts = [encoder.encode(item.prompt) for item in instructions]
+    answers = [[*encoder.encode(item.answer), tokenizer.eos_token_id] for item in instructions]
+    longest = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
+    if longest > max_length:
+        raise BadInput(
+            f"an instruction of {longest} tokens exceeds model.training.max_length={max_length}: "
+            f"raise it, lower method.k, or drop columns with dataset.drop."
+        )
+    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
+    ids, mask = pad_left(rows, tokenizer.pad_token_id)
+    labels, answer_mask = pad_left(answers, tokenizer.pad_token_id)
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
+        "labels": labels.masked_fill(answer_mask == 0, IGNORED),
+    }
+
+
+class FineTuning(lightning.LightningModule):
+    """A causal LM under instruction tuning."""
+
+    def __init__(self, model: Any, training: Training, steps: int, seed: int) -> None:
+        super().__init__()
+        self.model = model
+        self.training_recipe = training
+        self.steps = steps
+        self.seed = seed
+        self.losses: list[float] = []
+        """Mean loss of each batch, nats per answer token."""
+        self.strict_loading = False
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Mean cross-entropy over answer tokens."""
+        labels = batch["labels"]
+        output = self.model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            position_ids=batch["position_ids"],
+            logits_to_keep=labels.shape[1] + 1,
+            use_cache=False,
+        )
+        loss = torch.nn.functional.cross_entropy(
+            output.logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED
+        )
+        self.losses.append(float(loss.detach()))
+        return loss
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Dropout depends on the batch's number alone, so that a resumed run draws what an unbroken one does."""
+        torch.manual_seed(derive_seed(self.seed, "batch", batch_idx))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine decay over the whole run."""
+        recipe = self.training_recipe
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        warmup = round(recipe.warmup * self.steps)
+        schedule = get_cosine_schedule_with_warmup(optimizer, warmup, self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is trained: under LoRA, a checkpoint is megabytes, not gigabytes."""
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
+        checkpoint["losses"] = self.losses
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the loss curve where it was left."""
+        self.losses = list(checkpoint["losses"])
+
+
+class _Stream(IterableDataset):
+    """The batches of a run from `start` on."""
+
+    def __init__(self, make: Callable[[int], Batch], start: int, stop: int) -> None:
+        self.make, self.start, self.stop = make, start, stop
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.make(number) for number in range(self.start, self.stop))
+
+
+class _Checkpoints(Callback):
+    """Every few minutes, one checkpoint, written aside and renamed: a kill leaves the old one or the new one whole."""
+
+    def __init__(self, folder: Path, minutes: float) -> None:
+        self.folder, self.seconds = folder, minutes * 60
+        self.last = time.monotonic()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        steps_whole = trainer.fit_loop.epoch_loop.batch_idx + 1
+        if time.monotonic() - self.last < self.seconds or steps_whole % trainer.accumulate_grad_batches:
+            return
+        aside = self.folder / f"{CHECKPOINT}.{os.getpid()}"
+        trainer.save_checkpoint(aside)
+        aside.replace(self.folder / CHECKPOINT)
+        self.last = time.monotonic()
+
+
+class _Progress(Callback):
+    """A bar in rows, with rows/s and the time left."""
+
+    def __init__(self, sizes: Sequence[int], start: int) -> None:
+        self.sizes, self.start = sizes, start
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.bar = progress_bar("fine-tuning", sum(self.sizes), sum(self.sizes[: self.start]))
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.bar.set_postfix(loss=f"{np.mean(module.losses[-50:]):.3f}", refresh=False)
+        self.bar.update(self.sizes[batch_idx])
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.bar.close()
+
+
+def progress_bar(what: str, total: int, done: int = 0) -> tqdm:
+    """A progress bar in rows on stderr; where that is no terminal, a line every half minute."""
+    interval = 0.3 if sys.stderr.isatty() else 30.0
+    return tqdm(total=total, initial=done, desc=what, unit="row", mininterval=interval, leave=False, dynamic_ncols=True)
+
+
+def fine_tune(
+    model: Any,
+    encoder: SegmentEncoder,
+    batches: Sequence[tuple[int, np.ndarray]],
+    instruct: Callable[[int, int], Instruction],
+    training: Training,
+    compute: Compute,
+    *,
+    seed: int,
+    work_dir: Path | None = None,
+) -> list[float]:
+    """Fine-tune `model` in place.
+
+    Args:
+        model: a causal LM whose trained parameters require gradients.
+        encoder: its tokenizer.
+        batches: what `plan_batches` made.
+        instruct: (epoch, instruction number) to instruction.
+        training: the recipe.
+        compute: device, precision and checkpoint interval.
+        seed: of dropout.
+        work_dir: where checkpoints go, and where a run that was killed is taken up again; none are written without it.
+
+    Returns:
+        The loss of every batch, nats per answer token.
+    """
+    if training.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+    checkpoint = work_dir / CHECKPOINT if work_dir is not None and (work_dir / CHECKPOINT).exists() else None
+    start = 0
+    if checkpoint is not None:
+        loops = torch.load(checkpoint, map_location="cpu", weights_only=True)["loops"]
+        start = loops["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
+
+    def make(number: int) -> Batch:
+        epoch, rows = batches[number]
+        return collate([instruct(epoch, int(row)) for row in rows], encoder, training.max_length)
+
+    callbacks: list[Callback] = [_Progress([len(rows) for _, rows in batches], start)]
+    if work_dir is not None:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        callbacks.append(_Checkpoints(work_dir, compute.checkpoint_minutes))
+    steps = -(-len(batches) // training.accumulate)
+    module = FineTuning(model, training, steps, seed)
+    trainer = lightning.Trainer(
+        accelerator=compute.device.type if compute.device.type != "cuda" else "gpu",
+        devices=1,
+        precision=compute.resolved_precision,
+        max_epochs=1,
+        accumulate_grad_batches=training.accumulate,
+        gradient_clip_val=training.clip,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    model.train()
+    loader = DataLoader(_Stream(make, start, len(batches)), batch_size=None)
+    trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    model.eval()
+    return module.losses

@@ -1,0 +1,252 @@
+"""HARMONIC: a language model fine-tuned on nearest-neighbour instructions (Wang et al., NeurIPS 2024)."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import pandas as pd
+
+from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, fixed_segments, instruction, wrap
+from harmonic.errors import BadInput
+from harmonic.lm import load
+from harmonic.lm.module import Compute, fine_tune, plan_batches
+from harmonic.lm.sampler import Decoding, Limits, Prompt, sample_rows
+from harmonic.lm.segments import SegmentEncoder
+from harmonic.neighbours import Distance, Groups, LabelRule, make_groups
+from harmonic.seed import derive_seed
+from harmonic.table import coerce, load_table, save_table, schema_of
+
+PUBLISHED_PROMPT_SEED = 416
+"""Row i of the published sampler shows `train.sample(n=k, random_state=416 + i)`."""
+
+
+class Synthesizer(Protocol):
+    """What every method is: HARMONIC and the baselines alike.
+
+    The object holds its configuration and what it learnt; tables, seeds and folders are passed to it. A dictionary
+    `report`, if there is one, goes into the record (losses, generation counts).
+    """
+
+    def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
+        """Learn from train; what must survive a kill is kept in `work_dir`."""
+        ...
+
+    def sample(self, n: int, *, seed: int) -> pd.DataFrame:
+        """Exactly n valid rows, or an error."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what was learnt into an existing empty folder."""
+        ...
+
+    def load(self, folder: Path) -> Self:
+        """Take up what `save` wrote."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How HARMONIC is prompted; none of it touches the fine-tuned weights."""
+
+    prompts: Literal["neighbours", "random"] = "neighbours"
+    """neighbours: the examples of a training instruction, its answer withheld; every kept row is an anchor equally often.
+    random: k random train rows, as published. Both show real rows to the model."""
+    wrapped: bool = True
+    """Put the prompt in the dialogue form of training; the published sampler leaves it off."""
+    decoding: Decoding = field(default_factory=Decoding)
+
+
+class Harmonic:
+    """HARMONIC as a `Synthesizer`.
+
+    Args:
+        model: the language model, or "scratch", a hub id or a folder.
+        k: examples per instruction.
+        distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
+        label_rule: which groups are kept, see `harmonic.neighbours.make_groups`.
+        min_agreement: neighbours that must share the row's class under label_rule=agreement.
+        order: shuffled draws a new order of the features for each instruction and epoch; fixed keeps the table's.
+        row_style: how values are written, see `harmonic.codec.RowCodec`.
+        max_instructions: fine-tune on this many groups drawn at random instead of all.
+        sampling: how the model is prompted and read.
+        compute: device, precision, checkpoints.
+    """
+
+    def __init__(
+        self,
+        model: load.Backbone | str = "scratch",
+        *,
+        k: int = 5,
+        distance: Distance = "mixed",
+        label_rule: LabelRule = "same_class",
+        min_agreement: int = 3,
+        order: Literal["shuffled", "fixed"] = "shuffled",
+        row_style: RowStyle = "canonical",
+        max_instructions: int | None = None,
+        sampling: Sampling | None = None,
+        compute: Compute | None = None,
+    ) -> None:
+        if not 1 <= k <= MAX_EXAMPLES:
+            raise BadInput(f"method.k must lie between 1 and {MAX_EXAMPLES}, but is {k}.")
+        self.backbone = load.backbone(model)
+        self.k = k
+        self.distance: Distance = distance
+        self.label_rule: LabelRule = label_rule
+        self.min_agreement = min_agreement
+        self.order = order
+        self.row_style: RowStyle = row_style
+        self.max_instructions = max_instructions
+        self.sampling = sampling or Sampling()
+        self.compute = compute or Compute()
+        self.report: dict[str, Any] = {}
+
+    def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
+        """Fine-tune on the instructions of train; a run that was killed resumes from `work_dir`."""
+        self.prepare(train, seed)
+        values = (text for row in self.cells for text in row)
+        self.model, tokenizer = self.backbone.create(
+            values, fixed_segments(self.codec, self.k), derive_seed(seed, "weights")
+        )
+        self.encoder = SegmentEncoder(tokenizer)
+        training = self.backbone.training
+        lengths = self._instruction_lengths()
+        batches = plan_batches(lengths, training, derive_seed(seed, "batches"))
+        losses = fine_tune(
+            self.model,
+            self.encoder,
+            batches,
+            lambda epoch, number: self._training_instruction(number, seed, epoch),
+            training,
+            self.compute,
+            seed=derive_seed(seed, "dropout"),
+            work_dir=work_dir,
+        )
+        self.limits = self._limits()
+        self.report = {
+            "rows": len(train),
+            "instructions": len(self.groups),
+            "batches": len(batches),
+            "epochs": batches[-1][0] + 1,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "trained_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            "loss_first": float(np.mean(losses[:20])),
+            "loss_last": float(np.mean(losses[-20:])),
+            "losses": [float(np.mean(part)) for part in np.array_split(losses, min(50, len(losses)))],
+        }
+        return self
+
+    def prepare(self, train: pd.DataFrame, seed: int) -> Self:
+        """Everything of `fit` but the model: the texts of the rows and the groups."""
+        self.train, self.schema = train, schema_of(train)
+        self.codec = RowCodec(self.schema, self.row_style)
+        self.cells = self.codec.cells(train)
+        self.groups = make_groups(
+            train,
+            self.schema,
+            k=self.k,
+            distance=self.distance,
+            label_rule=self.label_rule,
+            min_agreement=self.min_agreement,
+        )
+        if self.max_instructions is not None and self.max_instructions < len(self.groups):
+            rng = np.random.default_rng(derive_seed(seed, "max_instructions"))
+            chosen = rng.choice(len(self.groups), self.max_instructions, replace=False)
+            self.groups = self.groups.take(np.sort(chosen))
+        return self
+
+    def training_instructions(self, seed: int, epoch: int = 0) -> Iterator[Instruction]:
+        """The instructions of one epoch, without the dialogue form, in the order of the table; needs `prepare`."""
+        return (self._bare_instruction(number, seed, epoch) for number in range(len(self.groups)))
+
+    def sampling_prompts(self, n: int, seed: int) -> Iterator[Segments]:
+        """The prompts of the first n tries, without the dialogue form; needs `prepare`."""
+        return (self._bare_prompt(number, seed).text for number in range(n))
+
+    def sample(self, n: int, *, seed: int) -> pd.DataFrame:
+        """Exactly n rows the schema accepts; raises SamplingFailed where the model does not write them."""
+        generation = sample_rows(
+            self.model,
+            self.encoder,
+            lambda number: self._prompt(number, seed),
+            self.codec.read,
+            n,
+            limits=self.limits,
+            decoding=self.sampling.decoding,
+            compute=self.compute,
+            seed=seed,
+        )
+        self.report = {**self.report, "generation": generation.counts()}
+        return coerce(pd.DataFrame(generation.rows, columns=self.schema.names), self.schema, "the generated rows")
+
+    def save(self, folder: Path) -> None:
+        """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""
+        load.save(self.model, self.encoder.tokenizer, folder / "model")
+        save_table(self.train, folder)
+        np.savez(folder / "groups.npz", **asdict(self.groups))
+        state = {"limits": asdict(self.limits), "report": self.report}
+        (folder / "method.json").write_text(json.dumps(state, indent=1))
+
+    def load(self, folder: Path) -> Self:
+        """Take up what `save` wrote."""
+        state = json.loads((folder / "method.json").read_text())
+        self.train = load_table(folder)
+        self.schema = schema_of(self.train)
+        self.codec = RowCodec(self.schema, self.row_style)
+        self.cells = self.codec.cells(self.train)
+        with np.load(folder / "groups.npz") as arrays:
+            self.groups = Groups(arrays["anchors"], arrays["neighbours"])
+        self.model, tokenizer = self.backbone.restore(folder / "model")
+        self.encoder = SegmentEncoder(tokenizer)
+        self.limits, self.report = Limits(**state["limits"]), state["report"]
+        return self
+
+    def _column_order(self, *stream: int | str) -> list[int] | None:
+        if self.order == "fixed":
+            return None
+        return self.codec.order(np.random.default_rng(derive_seed(0, "order", *stream)))
+
+    def _bare_instruction(self, number: int, seed: int, epoch: int) -> Instruction:
+        order = self._column_order(seed, "epoch", epoch, number)
+        examples = [self.codec.row(self.cells[row], order) for row in self.groups.neighbours[number]]
+        answer = self.codec.row(self.cells[self.groups.anchors[number]], order)
+        return Instruction(instruction(self.schema, examples), answer)
+
+    def _training_instruction(self, number: int, seed: int, epoch: int) -> Instruction:
+        bare = self._bare_instruction(number, seed, epoch)
+        return Instruction(wrap(bare.prompt), bare.answer)
+
+    def _prompt(self, number: int, seed: int) -> Prompt:
+        bare = self._bare_prompt(number, seed)
+        return replace(bare, text=wrap(bare.text)) if self.sampling.wrapped else bare
+
+    def _bare_prompt(self, number: int, seed: int) -> Prompt:
+        if self.sampling.prompts == "random":
+            rows = np.random.RandomState(PUBLISHED_PROMPT_SEED + number).choice(len(self.cells), self.k, replace=False)
+        else:
+            lap, place = divmod(number, len(self.groups))
+            rows = self.groups.neighbours[_anchors(len(self.groups), seed, lap)[place]]
+        order = self._column_order(seed, "prompt", number)
+        places = range(len(self.schema.columns)) if order is None else order
+        keys = [self.codec.key(place, first=rank == 0) for rank, place in enumerate(places)]
+        return Prompt(instruction(self.schema, [self.codec.row(self.cells[row], order) for row in rows]), keys)
+
+    def _instruction_lengths(self) -> np.ndarray:
+        """Characters of each instruction, which no order of columns changes; int64, shape (m,)."""
+        rows = np.array([sum(map(len, row)) for row in self.cells])
+        return rows[self.groups.anchors] + rows[self.groups.neighbours].sum(axis=1)
+
+    def _limits(self) -> Limits:
+        """A quarter more than the longest row and the longest value of train."""
+        rows = max(len(self.encoder.encode(self.codec.row(row))) for row in self.cells)
+        values = max(len(self.encoder.encode([text])) for row in self.cells for text in row)
+        return Limits(row=int(1.25 * rows) + 2, value=int(1.25 * values) + 2)
+
+
+@lru_cache(maxsize=2)
+def _anchors(groups: int, seed: int, lap: int) -> np.ndarray:
+    """Group numbers in the order they are sampled in: every group once before any comes again."""
+    return np.random.default_rng(derive_seed(seed, "anchors", lap)).permutation(groups)

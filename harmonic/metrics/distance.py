@@ -1,0 +1,211 @@
+"""Distance: how near synthetic rows come to the rows a generator was trained on, beside how near real rows come."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from harmonic.encoding import Encoded, Encoder
+from harmonic.neighbours import nearest
+from harmonic.seed import derive_seed
+from harmonic.table import Schema, Split
+
+ROUNDING = 9
+"""Decimals at which distances are compared: their last bits depend on the order of summation."""
+
+
+def closest(queries: Encoded, references: Encoded, mismatch: float) -> np.ndarray:
+    """Distance of each query to its nearest reference, float64, shape (m,), rounded so that ties are ties."""
+    return np.round(nearest(queries, references, 1, mismatch=mismatch)[0][:, 0], ROUNDING)
+
+
+def wilson_interval(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share of n rows.
+
+    Wilson 1927, *Probable inference, the law of succession, and statistical inference*, JASA 22.
+    """
+    z = float(norm.ppf((1 + confidence) / 2))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def share_verbatim(rows: pd.DataFrame, train: pd.DataFrame, schema: Schema) -> float:
+    """Share of rows that stand in train verbatim: equal text forms (`Column.write`) in every column."""
+    known = set(_row_texts(train, schema))
+    return float(np.mean([text in known for text in _row_texts(rows, schema)]))
+
+
+def _row_texts(table: pd.DataFrame, schema: Schema) -> Iterable[tuple[str, ...]]:
+    return zip(*(column.write(table[column.name]) for column in schema.columns), strict=True)
+
+
+@dataclass(frozen=True)
+class DistanceToClosestRecord:
+    """Distance to the closest record (DCR), corrected: relative to the distances of real rows the generator never saw.
+
+    Definition. The distance of two rows is the sum over all columns, target included, of |a - b| in units of train's
+    range for numbers and 0 or 1 for anything else; an empty cell differs by 1 from a filled one (Gower's dissimilarity
+    times the number of columns). A row's DCR is its distance to the nearest train row. The hold-out is `split.test`.
+
+    * `dcr_mean`, `dcr_median` over the synthetic rows; `dcr_holdout_mean`, `dcr_holdout_median` over the hold-out. 0 and
+      more. Neither direction is better: below the hold-out is too near to train, above it is off the distribution.
+    * `dcr_share`: share of synthetic rows nearer to train than to an equally large hold-out, ties halved; 0 to 1, ideal
+      .5, greater means leakage. The larger of train and hold-out is cut to the smaller one's size with the seed, and the
+      share averaged over `repeats` such draws. `dcr_share_low`, `dcr_share_high`: its 95 % Wilson interval over the
+      synthetic rows, for these train and hold-out rows. An exact copy of n train rows scores about (1 + m / n) / 2 with m
+      hold-out rows, not 1: the rows left out of a draw are not near to themselves.
+    * `dcr_tail`: share of synthetic rows at most as far from train as the nearest 2 % of the hold-out; 0 to 1, ideal
+      `dcr_tail_holdout`, the hold-out's own share. That is .02, or more where ties abound. Greater means that
+      some rows are near-copies, which a mean and a share can hide.
+    * `dcr_copies`, `dcr_copies_holdout`: share of rows that stand in train verbatim; 0 to 1, ideal: equal.
+
+    What it cannot see: a generator that leaks what is far from every record (one secret in an otherwise random row);
+    whose record was leaked; anything where the hold-out overlaps train. A large DCR is also what a bad generator gives:
+    alone it is no evidence of privacy (arXiv 2505.01524). Text columns count as equal or not.
+
+    Source: Wang et al. 2024 (HARMONIC), DCR; Gower 1971, *A general coefficient of similarity and some of its
+    properties*; Platzer & Reutterer 2021, *Holdout-based empirical assessment of mixed-type synthetic data*, for the share.
+    """
+
+    repeats: int = 5
+    """Draws from the larger of train and hold-out; one where they are equally large."""
+    tail: float = 0.02
+    """The quantile of the hold-out's distances that `dcr_tail` counts below."""
+
+    def __call__(
+        self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
+    ) -> dict[str, float]:
+        """Distances and shares by key; see the class."""
+        train, holdout, rows = (split.encoder.encode(table) for table in (split.train, split.test, synthetic))
+        to_train, holdout_to_train = closest(rows, train, 1.0), closest(holdout, train, 1.0)
+        share = self._share_nearer(rows, train, holdout, to_train, seed)
+        low, high = wilson_interval(share, len(rows))
+        threshold = np.quantile(holdout_to_train, self.tail, method="inverted_cdf")
+        return {
+            "dcr_mean": float(to_train.mean()),
+            "dcr_median": float(np.median(to_train)),
+            "dcr_holdout_mean": float(holdout_to_train.mean()),
+            "dcr_holdout_median": float(np.median(holdout_to_train)),
+            "dcr_share": share,
+            "dcr_share_low": low,
+            "dcr_share_high": high,
+            "dcr_tail": float(np.mean(to_train <= threshold)),
+            "dcr_tail_holdout": float(np.mean(holdout_to_train <= threshold)),
+            "dcr_copies": share_verbatim(synthetic, split.train, split.schema),
+            "dcr_copies_holdout": share_verbatim(split.test, split.train, split.schema),
+        }
+
+    def _share_nearer(self, rows: Encoded, train: Encoded, holdout: Encoded, to_train: np.ndarray, seed: int) -> float:
+        larger, smaller = (train, holdout) if len(train) > len(holdout) else (holdout, train)
+        if len(larger) == len(smaller):
+            return _share_less(to_train, closest(rows, holdout, 1.0))
+        to_smaller = closest(rows, holdout, 1.0) if smaller is holdout else to_train
+        shares = []
+        for repeat in range(self.repeats):
+            random = np.random.default_rng(derive_seed(seed, "dcr", repeat))
+            drawn = np.sort(random.choice(len(larger), len(smaller), replace=False))
+            to_larger = closest(rows, larger[drawn], 1.0)
+            shares.append(_share_less(to_larger, to_smaller) if larger is train else _share_less(to_smaller, to_larger))
+        return float(np.mean(shares))
+
+
+def _share_less(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of places where `one` is less than `other`, ties halved."""
+    return float(np.mean(one < other) + np.mean(one == other) / 2)
+
+
+@dataclass(frozen=True)
+class PublishedDistanceToClosestRecord:
+    """Distance to the closest record (DCR) as published: one mean, to be read beside the real hold-out's.
+
+    Definition. `dcr_published` is the mean over the synthetic rows of the L1 distance to the nearest train row, where
+    columns stored as numbers, category codes and labels among them, are divided by train's range and every other column
+    is one-hot, so that a mismatch costs 2; target included. `dcr_published_holdout` is the same for `split.test`. Range:
+    0 and more. The paper takes greater for better; beyond the hold-out's value it only says that rows are off the
+    distribution. Measured for the paper's test rows: german 5.18, adult .63, diabetes .40, buddy .34.
+
+    What it cannot see: a share of exact copies among far rows (it is a mean), which of leak and bad fit moved it, and any
+    order of magnitude between columns: a category weighs 2, a number at most 1.
+
+    Source: Wang et al. 2024 (HARMONIC), DCR; the definition is inferred from its table, whose SMOTE values it reproduces
+    (the code in its repository computes another one).
+    """
+
+    def __call__(
+        self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
+    ) -> dict[str, float]:
+        """The two means; see the class."""
+        encoder = Encoder.fit(split.train, split.schema, as_published=True)
+        train = encoder.encode(split.train)
+        tables = {"dcr_published": synthetic, "dcr_published_holdout": split.test}
+        return {key: float(closest(encoder.encode(table), train, 2.0).mean()) for key, table in tables.items()}
+
+
+@dataclass(frozen=True)
+class NewRowSynthesis:
+    """New row synthesis (NRS), corrected: the share of synthetic rows that no train row equals.
+
+    Definition. `nrs` is 1 less the share of synthetic rows that stand in train verbatim, compared by the text form of every
+    column (`Column.write`), empty cells included. `nrs_holdout` is the same for `split.test`. Range: 0 to 1. Greater is
+    better up to the hold-out's value, which is below 1 where real people share their values.
+
+    What it cannot see: near-copies (one changed digit makes a row new), hence nearly every leak. Almost any generator
+    scores 1; only a low value says something.
+
+    Source: Wang et al. 2024 (HARMONIC), NRS. Corrected: no tolerance, which called rows a match by a per cent of each
+    number's own size, and a reference.
+    """
+
+    def __call__(
+        self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
+    ) -> dict[str, float]:
+        """The two shares; see the class."""
+        tables = {"nrs": synthetic, "nrs_holdout": split.test}
+        return {key: 1.0 - share_verbatim(table, split.train, split.schema) for key, table in tables.items()}
+
+
+@dataclass(frozen=True)
+class PublishedNewRowSynthesis:
+    """New row synthesis (NRS) as published: SDMetrics' `NewRowSynthesis` against train.
+
+    Definition. `nrs_published` is the share of synthetic rows without a match in train, where numbers match within 1 % of
+    the synthetic value (so 0 matches 0 alone) and categories match exactly; text columns are left out.
+    `nrs_published_holdout` is the same for at most `holdout_rows` rows of `split.test`, drawn with the seed. Range: 0 to 1;
+    greater is better up to the hold-out's value. SDMetrics runs one query a row: some 10 ms each on Adult, so minutes for
+    all of it.
+
+    What it cannot see: what the corrected form cannot, and how near a match must be, which depends on each number's size.
+
+    Source: Wang et al. 2024 (HARMONIC), NRS; SDMetrics, `sdmetrics.single_table.NewRowSynthesis`.
+    """
+
+    holdout_rows: int = 1000
+    """Rows of `split.test` the reference is measured on, at most."""
+
+    def __call__(
+        self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
+    ) -> dict[str, float]:
+        """The two shares; see the class."""
+        random = np.random.default_rng(derive_seed(seed, "nrs_published"))
+        drawn = np.sort(random.permutation(len(split.test))[: self.holdout_rows])
+        tables = {"nrs_published": synthetic, "nrs_published_holdout": split.test.iloc[drawn]}
+        return {key: _sdmetrics_new_rows(table, split.train, split.schema) for key, table in tables.items()}
+
+
+def _sdmetrics_new_rows(table: pd.DataFrame, train: pd.DataFrame, schema: Schema) -> float:
+    from sdmetrics.single_table import NewRowSynthesis as SDMetricsNewRowSynthesis
+
+    # SDMetrics writes column names into queries, which not every name survives: it gets numbers for names.
+    names = {name: f"c{place}" for place, name in enumerate(schema.names)}
+    kinds = {"integer": "numerical", "decimal": "numerical", "category": "categorical", "text": "text"}
+    columns: dict[str, dict[str, Any]] = {}
+    for column in schema.columns:
+        columns[names[column.name]] = {"sdtype": kinds.get(column.kind, column.kind)}
+        if column.kind == "datetime":
+            columns[names[column.name]]["datetime_format"] = column.datetime_format
+    tables = [frame[schema.names].rename(columns=names).reset_index(drop=True) for frame in (train, table)]
+    return float(SDMetricsNewRowSynthesis.compute(*tables, metadata={"columns": columns}))

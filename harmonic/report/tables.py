@@ -1,0 +1,134 @@
+"""Records to tables: one per data set, a row per method and model, mean and standard deviation over seeds."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harmonic.record import Record
+
+HOLE = "–"
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A column of the tables."""
+
+    key: str
+    """Key in a metric's dictionary."""
+    title: str
+    """With an arrow for the better direction, or the ideal value."""
+    holdout: str = ""
+    """Key of the same score of the real hold-out."""
+    places: int = 3
+
+
+SCORES = (
+    Score("mle_f1_weighted", "MLE F1 weighted ↑"),
+    Score("mle_f1_macro", "MLE F1 macro ↑"),
+    Score("mle_auc", "MLE AUC ↑"),
+    Score("mle_r2", "MLE R² ↑"),
+    Score("dcr_mean", "DCR (= hold-out)", "dcr_holdout_mean"),
+    Score("dcr_share", "DCR share (.5)"),
+    Score("dcr_tail", "DCR tail (.02)"),
+    Score("nrs", "NRS (= hold-out)", "nrs_holdout"),
+    Score("mle_published", "MLE published ↑"),
+    Score("dcr_published", "DCR published", "dcr_published_holdout"),
+    Score("nrs_published", "NRS published ↑", "nrs_published_holdout"),
+)
+COSTS = (Score("time_fit_s", "fit s", places=0), Score("time_sample_s", "sample s", places=0))
+HOLDOUT = "real hold-out"
+FIRST = ("copy", "independent", HOLDOUT)
+"""Rows that the others are read against, in this order."""
+
+
+def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
+    """A table per data set.
+
+    Cells are text: the mean over seeds and, from two seeds on, ± the standard deviation (n - 1). A score that a record
+    lacks or that is NaN in any seed is a hole; a group with a failed seed says so and is not averaged.
+    """
+    by_dataset: dict[str, list[Record]] = {}
+    for record in records:
+        by_dataset.setdefault(record.cell.dataset, []).append(record)
+    return {dataset: _table(group) for dataset, group in sorted(by_dataset.items())}
+
+
+def _table(records: Sequence[Record]) -> pd.DataFrame:
+    groups: dict[tuple[str, str, int], list[Record]] = {}
+    for record in records:
+        rows = len_synthetic(record)
+        groups.setdefault((record.cell.method, record.cell.model, rows), []).append(record)
+    scores = [score for score in SCORES if any(score.key in record.values for record in records)]
+    lines = [_line(key, group, scores) for key, group in groups.items()]
+    holdout = _holdout_line(records, scores)
+    frame = pd.DataFrame([*lines, *([holdout] if holdout else [])])
+    rank = frame["method"].map(lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    order = np.lexsort((frame["model"], frame["method"], rank))
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def len_synthetic(record: Record) -> int:
+    """Rows asked for; 0 where that is as many as train."""
+    return record.config.get("n_samples") or 0
+
+
+def _line(key: tuple[str, str, int], group: Sequence[Record], scores: Sequence[Score]) -> dict[str, str]:
+    method, model, rows = key
+    name = method + (f" ({rows} rows)" if rows else "")
+    line = {"method": name, "model": "" if model == "none" else model, "seeds": str(len(group))}
+    failures = sum(record.status == "failed" for record in group)
+    for score in scores:
+        line[score.title] = FAILED if failures else _cell(group, lambda r, s=score: r.values.get(s.key), score.places)
+    for cost in COSTS:
+        line[cost.title] = HOLE if failures else _cell(group, lambda r, c=cost: r.costs.get(c.key), cost.places)
+    if failures:
+        line["seeds"] += f" ({failures} failed)"
+    return line
+
+
+def _holdout_line(records: Sequence[Record], scores: Sequence[Score]) -> dict[str, str] | None:
+    """The real hold-out's own scores, one value per seed: whatever method's record they stand in, they are the same."""
+    by_seed = {record.cell.seed: record for record in records if record.status == "done"}
+    cells = {
+        score.title: _cell(list(by_seed.values()), lambda r, s=score: r.values.get(s.holdout), score.places)
+        for score in scores
+        if score.holdout
+    }
+    if not by_seed or all(cell == HOLE for cell in cells.values()):
+        return None
+    empty = dict.fromkeys((*(score.title for score in scores), *(cost.title for cost in COSTS)), "")
+    return {"method": HOLDOUT, "model": "", "seeds": str(len(by_seed)), **empty, **cells}
+
+
+def _cell(group: Sequence[Record], get: Callable[[Record], float | None], places: int) -> str:
+    values = [get(record) for record in group]
+    if any(value is None or math.isnan(value) for value in values):
+        return HOLE
+    numbers = np.array(values, dtype=float)
+    spread = f" ± {numbers.std(ddof=1):.{places}f}" if len(numbers) > 1 else ""
+    return f"{numbers.mean():.{places}f}{spread}"
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """A Markdown table with aligned columns."""
+    rows = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def summary(records: Sequence[Record]) -> str:
+    """The tables of these records, each cell of the grid once, with the errors of failed cells below."""
+    distinct = {record.cell: record for record in records}
+    parts = [f"\n{dataset}\n{to_markdown(table)}" for dataset, table in tables(list(distinct.values())).items()]
+    errors = [
+        f"{record.cell.dataset}/{record.cell.method} seed {record.cell.seed} failed in {record.error['stage']}: "
+        f"{record.error['type']}: {record.error['message']}"
+        for record in distinct.values()
+        if record.error
+    ]
+    return "\n".join([*parts, *errors])

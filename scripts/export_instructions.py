@@ -1,0 +1,67 @@
+"""Write HARMONIC's instructions as JSON lines, in the form of the published data.
+
+    python scripts/export_instructions.py dataset=german out=german.jsonl [method=harmonic] [what=training|sampling] [seed=0]
+
+Each line is {"id", "conversations": [{"from": "human", "value"}, {"from": "assistant", "value"}]}; a prompt's answer
+is empty. The method defaults to harmonic_published; any YAML of conf/method that builds a Harmonic will do.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import yaml
+
+from harmonic.datasets import load_dataset
+from harmonic.errors import BadInput
+from harmonic.method import Harmonic, Sampling
+
+DEFAULTS = {"dataset": "", "out": "", "method": "harmonic_published", "what": "training", "seed": "0"}
+FIT_OPTIONS = ("k", "distance", "label_rule", "min_agreement", "order", "row_style", "max_instructions")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the file; a wrong argument or data set is one line and exit status 1."""
+    try:
+        options = {**DEFAULTS, **_parse(arguments)}
+        lines = export(options["dataset"], options["method"], options["what"], int(options["seed"]))
+    except BadInput as error:
+        print(f"export_instructions.py: {error}", file=sys.stderr)
+        return 1
+    Path(options["out"]).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    print(f"{options['out']}: {len(lines)} instructions")
+    return 0
+
+
+def _parse(arguments: list[str]) -> dict[str, str]:
+    pairs = dict(argument.partition("=")[::2] for argument in arguments)
+    unknown = sorted(set(pairs) - set(DEFAULTS))
+    if unknown or not pairs.get("dataset") or not pairs.get("out"):
+        raise BadInput(f"dataset=… and out=… must be given, and nothing but {', '.join(DEFAULTS)}; found {arguments}.")
+    return pairs
+
+
+def export(dataset: str, method: str, what: str, seed: int) -> list[dict[str, object]]:
+    """The lines for one data set; raises BadInput for a name there is not."""
+    file = Path(__file__).parent.parent / "conf" / "method" / f"{method}.yaml"
+    if not file.is_file():
+        raise BadInput(f"method must name a YAML of conf/method, but there is no {method}.yaml there.")
+    config = yaml.safe_load(file.read_text())
+    if config["_target_"] != "harmonic.method.Harmonic" or what not in ("training", "sampling"):
+        raise BadInput(f"method must build a Harmonic and what be training or sampling; found {method} and {what}.")
+    sampling = Sampling(prompts=config["sampling"]["prompts"])
+    harmonic = Harmonic("scratch", sampling=sampling, **{name: config[name] for name in FIT_OPTIONS})
+    train = load_dataset(dataset, seed=seed).train
+    harmonic.prepare(train, seed)
+    if what == "training":
+        pairs = [("".join(item.prompt), "".join(item.answer)) for item in harmonic.training_instructions(seed)]
+    else:
+        pairs = [("".join(prompt), "") for prompt in harmonic.sampling_prompts(len(train), seed)]
+    return [
+        {"id": str(number), "conversations": [{"from": "human", "value": human}, {"from": "assistant", "value": answer}]}
+        for number, (human, answer) in enumerate(pairs, start=1)
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,239 @@
+"""Distance metrics. Oracles: hand computation, a double loop, copies and the hold-out, and the paper's test tables."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harmonic import neighbours
+from harmonic.infer import infer_schema
+from harmonic.metrics.distance import (
+    DistanceToClosestRecord,
+    NewRowSynthesis,
+    PublishedDistanceToClosestRecord,
+    PublishedNewRowSynthesis,
+    wilson_interval,
+)
+from harmonic.table import Split, coerce
+
+Metric = DistanceToClosestRecord | PublishedDistanceToClosestRecord | NewRowSynthesis | PublishedNewRowSynthesis
+METRICS = [DistanceToClosestRecord(), PublishedDistanceToClosestRecord(), NewRowSynthesis(), PublishedNewRowSynthesis()]
+
+
+def people(n: int, seed: int) -> pd.DataFrame:
+    """Every kind of column, empty cells, and a column name that is no word."""
+    random = np.random.default_rng(seed)
+    holes = random.random((2, n)) < 0.15
+    days = pd.to_datetime("2020-01-01") + pd.to_timedelta(random.integers(0, 500, n), unit="D")
+    return pd.DataFrame(
+        {
+            "age": random.integers(18, 90, n),
+            "length (m)/%'s": np.where(holes[0], np.nan, random.normal(1.7, 0.1, n).round(2)),
+            "colour": np.where(holes[1], None, random.choice(["red", "it's blue"], n)),
+            "member": random.random(n) < 0.5,
+            "since": days.strftime("%Y-%m-%d"),
+            "note": [f"note {number}" for number in random.integers(0, 1000, n)],
+            "y": random.choice([0, 1], n),
+        }
+    )
+
+
+def make_split(train: pd.DataFrame, test: pd.DataFrame, **columns: str) -> Split:
+    schema = infer_schema(train, columns=columns)
+    tables = (coerce(table, schema, name) for name, table in (("train", train), ("val", test), ("test", test)))
+    return Split("made", schema, *tables)
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return make_split(people(120, 0), people(50, 1), note="text")
+
+
+@pytest.fixture(scope="module")
+def synthetic(split: Split) -> pd.DataFrame:
+    """Rows from the same source, three of them copied from train."""
+    rows = pd.concat([people(77, 2), split.train.iloc[[5, 6, 7]]], ignore_index=True)
+    return coerce(rows, split.schema, "synthetic")
+
+
+def dcr_by_loop(rows: pd.DataFrame, train: pd.DataFrame) -> np.ndarray:
+    """The corrected distance as its docstring reads, cell by cell."""
+    numbers = {
+        "age": lambda values: values.astype(float),
+        "length (m)/%'s": lambda values: values.astype(float),
+        "since": lambda values: (pd.to_datetime(values) - pd.Timestamp("2000-01-01")).dt.days.astype(float),
+    }
+    minima = []
+    for i in range(len(rows)):
+        total = np.zeros(len(train))
+        for name in train:
+            a, others = rows[name], train[name]
+            if name in numbers:
+                a, others = numbers[name](a), numbers[name](others)
+                gap = (others - a.iloc[i]).abs() / (others.max() - others.min())
+                gap = gap.fillna(1.0).where(~(others.isna() & pd.isna(a.iloc[i])), 0.0)
+            else:
+                same = (others == a.iloc[i]) | (others.isna() & pd.isna(a.iloc[i]))
+                gap = 1.0 - same.astype(float)
+            total += gap.to_numpy()
+        minima.append(total.min())
+    return np.array(minima)
+
+
+def test_dcr_is_the_double_loop(split: Split, synthetic: pd.DataFrame) -> None:
+    scores = DistanceToClosestRecord()(split, synthetic, seed=0)
+    expected, holdout = dcr_by_loop(synthetic, split.train), dcr_by_loop(split.test, split.train)
+    assert scores["dcr_mean"] == pytest.approx(expected.mean(), abs=1e-8)
+    assert scores["dcr_median"] == pytest.approx(np.median(expected), abs=1e-8)
+    assert scores["dcr_holdout_mean"] == pytest.approx(holdout.mean(), abs=1e-8)
+    assert scores["dcr_holdout_median"] == pytest.approx(np.median(holdout), abs=1e-8)
+    assert scores["dcr_copies"] == 3 / 80
+
+
+def test_share_and_tail_by_hand() -> None:
+    """Numbers on a line, train and hold-out equally large: of 0, 50, 51, 100 one and a half are nearer to train.
+
+    The target is the same everywhere but in one far row, so it counts for nothing.
+    """
+    train = pd.DataFrame({"x": [0, 10, 20, 30, 999], "y": ["a", "a", "a", "a", "b"]})
+    test = pd.DataFrame({"x": [2, 13, 70, 100, 998], "y": ["a", "a", "a", "a", "b"]})
+    made = make_split(train, test, x="integer")
+    rows = pd.DataFrame({"x": [0, 50, 51, 100], "y": "a"})
+    # to train: 0, 20, 21, 70; to the hold-out: 2, 20, 19, 0; the hold-out to train: 2, 3, 40, 70, 1
+    scores = DistanceToClosestRecord(tail=0.4)(made, rows, seed=0)
+    assert scores["dcr_share"] == pytest.approx(1.5 / 4)
+    assert scores["dcr_tail"] == 1 / 4
+    assert scores["dcr_tail_holdout"] == 2 / 5
+    assert scores["dcr_mean"] == pytest.approx((0 + 20 + 21 + 70) / 4 / 999, abs=1e-8)
+
+
+def test_share_tells_copies_of_train_from_copies_of_the_holdout(split: Split) -> None:
+    """A copy of m of the n train rows, and one of the hold-out: near (1 + m / n) / 2, and 0, as the docstring says."""
+    leak = DistanceToClosestRecord(repeats=40)(split, split.train, seed=0)
+    assert leak["dcr_share"] == pytest.approx((1 + 50 / 120) / 2, abs=0.05)
+    assert leak["dcr_share_low"] > 0.5
+    assert DistanceToClosestRecord()(split, split.test, seed=0)["dcr_share"] == 0.0
+    swapped = Split("swapped", split.schema, split.test, split.val, split.train)
+    assert DistanceToClosestRecord()(swapped, split.test, seed=0)["dcr_share"] == 1.0
+
+
+def test_rows_of_the_same_source_are_at_the_ideal() -> None:
+    """Train, hold-out and synthetic rows of one distribution: share .5, tail .02, each within four standard errors."""
+    made = make_split(people(600, 0), people(600, 1), note="text")
+    scores = DistanceToClosestRecord()(made, coerce(people(600, 2), made.schema, "synthetic"), seed=0)
+    assert abs(scores["dcr_share"] - 0.5) < 4 * 0.5 / np.sqrt(600)
+    assert scores["dcr_share_low"] < 0.5 < scores["dcr_share_high"]
+    assert scores["dcr_tail"] < 0.02 + 4 * np.sqrt(0.02 * 0.98 / 600)
+
+
+def test_a_copy_of_train_is_the_worst_case(split: Split) -> None:
+    """Copying train: distance 0, everything a copy, all of it in the tail, no new row (lessons: be_great scored 0.0)."""
+    dcr = DistanceToClosestRecord()(split, split.train, seed=0)
+    assert dcr["dcr_mean"] == dcr["dcr_median"] == 0.0
+    assert dcr["dcr_copies"] == dcr["dcr_tail"] == 1.0
+    assert dcr["dcr_copies_holdout"] == 0.0
+    assert PublishedDistanceToClosestRecord()(split, split.train, seed=0)["dcr_published"] == 0.0
+    assert NewRowSynthesis()(split, split.train, seed=0) == {"nrs": 0.0, "nrs_holdout": 1.0}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_order_of_rows_means_nothing(metric: Metric, split: Split, synthetic: pd.DataFrame) -> None:
+    backwards = synthetic.iloc[::-1].reset_index(drop=True)
+    assert metric(split, synthetic, seed=0) == pytest.approx(metric(split, backwards, seed=0), abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_same_seed_gives_the_same_bits(metric: Metric, split: Split, synthetic: pd.DataFrame) -> None:
+    """Twice the same, with the inputs and numpy's global generator left as they were."""
+    before, state = synthetic.copy(deep=True), np.random.get_state()[1].copy()  # noqa: NPY002
+    assert metric(split, synthetic, seed=3) == metric(split, synthetic, seed=3)
+    pd.testing.assert_frame_equal(synthetic, before)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_the_seed_draws_the_subsamples(split: Split, synthetic: pd.DataFrame) -> None:
+    """Only what is drawn depends on the seed; more draws come nearer to each other."""
+    one, other = (DistanceToClosestRecord(repeats=1)(split, synthetic, seed=seed) for seed in (0, 1))
+    assert one["dcr_share"] != other["dcr_share"]
+    assert one["dcr_mean"] == other["dcr_mean"]
+
+
+def test_chunks_change_nothing(split: Split, synthetic: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = DistanceToClosestRecord()(split, synthetic, seed=0)
+    monkeypatch.setattr(neighbours, "CHUNK_CELLS", 500)
+    assert DistanceToClosestRecord()(split, synthetic, seed=0) == plain
+
+
+def test_wilson_interval_of_ten_in_a_hundred() -> None:
+    """Reference: statsmodels' proportion_confint(10, 100, method="wilson") is (.05523, .17437); the ends stay in 0 to 1."""
+    assert wilson_interval(0.1, 100) == pytest.approx((0.0552291, 0.1743657), abs=1e-6)
+    assert wilson_interval(0.0, 10)[0] == 0.0
+    assert wilson_interval(1.0, 10)[1] == pytest.approx(1.0)
+
+
+def test_published_dcr_by_hand() -> None:
+    """A text category that differs costs 2, a coded one its difference over the range, the label too."""
+    train = pd.DataFrame({"x": [0, 10], "code": [1, 5], "colour": ["red", "blue"], "y": [0, 1]})
+    made = make_split(train, train, code="category", x="integer")
+    rows = pd.DataFrame({"x": [1], "code": [1], "colour": ["blue"], "y": [1]})
+    # to row 1: .1 + 0 + 2 + 1; to row 2: .9 + 1 + 0 + 0
+    scores = PublishedDistanceToClosestRecord()(made, rows, seed=0)
+    assert scores == {"dcr_published": pytest.approx(1.9), "dcr_published_holdout": 0.0}
+
+
+def test_new_rows_are_counted_by_their_text() -> None:
+    """By hand: 1.50 is 1.5, an empty cell is itself, and one changed digit makes a row new."""
+    train = pd.DataFrame({"x": [1.5, 2.25, None], "y": ["a", "b", "a"]})
+    made = make_split(train, train)
+    rows = pd.DataFrame({"x": [1.50, 1.51, None, None], "y": ["a", "a", "a", "b"]})
+    assert NewRowSynthesis()(made, rows, seed=0) == {"nrs": 0.5, "nrs_holdout": 0.0}
+
+
+def test_published_new_rows_have_a_tolerance() -> None:
+    """SDMetrics' default: 100 matches 100.9 but not 102, and 0 matches 0 alone."""
+    train = pd.DataFrame({"x": [100.0, 0.0, 50.0], "y": ["a", "b", "a"]})
+    made = make_split(train, train, x="decimal")
+    rows = pd.DataFrame({"x": [100.9, 102.0, 0.0, 0.01], "y": ["a", "a", "b", "b"]})
+    assert PublishedNewRowSynthesis()(made, rows, seed=0) == {"nrs_published": 0.5, "nrs_published_holdout": 0.0}
+
+
+def test_published_new_rows_of_every_kind(split: Split, synthetic: pd.DataFrame) -> None:
+    """A copy has no new row, whatever kinds, names and empty cells it holds; of 80 rows the three copies are old."""
+    metric = PublishedNewRowSynthesis(holdout_rows=20)
+    assert metric(split, split.train, seed=0) == {"nrs_published": 0.0, "nrs_published_holdout": 1.0}
+    assert metric(split, synthetic, seed=0)["nrs_published"] == 77 / 80
+
+
+def test_a_copy_is_recognised_in_every_kind_and_storage(mixed_frame: pd.DataFrame) -> None:
+    """Booleans with empty cells, dates as text and as moments, quotes in categories: a copy stays a copy."""
+    made = make_split(mixed_frame.iloc[:80], mixed_frame.iloc[80:], note="text")
+    scores = {key: value for metric in METRICS for key, value in metric(made, made.train, seed=0).items()}
+    assert scores["dcr_mean"] == scores["dcr_published"] == scores["nrs"] == scores["nrs_published"] == 0.0
+    assert scores["dcr_copies"] == scores["nrs_holdout"] == scores["nrs_published_holdout"] == 1.0
+    assert np.isfinite(list(scores.values())).all()
+
+
+def paper_split(folder: Path, name: str) -> Split:
+    train, test = (pd.read_csv(folder / name / f"{part}.csv") for part in ("train", "test"))
+    return make_split(train, test)
+
+
+@pytest.mark.paper_data
+@pytest.mark.parametrize(("name", "holdout"), [("german", 5.18), ("diabetes", 0.40), ("buddy", 0.35)])
+def test_the_published_dcr_of_real_rows(paper_data_dir: Path, name: str, holdout: float) -> None:
+    """HARMONIC §3: what the real test rows score."""
+    made = paper_split(paper_data_dir, name)
+    scores = PublishedDistanceToClosestRecord()(made, made.test, seed=0)
+    assert scores["dcr_published_holdout"] == scores["dcr_published"] == pytest.approx(holdout, abs=0.01)
+
+
+@pytest.mark.paper_data
+@pytest.mark.slow
+def test_the_published_dcr_of_adult(paper_data_dir: Path) -> None:
+    """All test rows, and the 2000 of them that HARMONIC §3's .65 was measured on; .11 % of the rows stand in train."""
+    made = paper_split(paper_data_dir, "adult")
+    scores = PublishedDistanceToClosestRecord()(made, made.test.sample(2000, random_state=0), seed=0)
+    assert scores["dcr_published"] == pytest.approx(0.6518, abs=0.001)
+    assert scores["dcr_published_holdout"] == pytest.approx(0.6330, abs=0.001)
+    assert NewRowSynthesis()(made, made.train, seed=0)["nrs_holdout"] == pytest.approx(1 - 0.0011, abs=0.0001)

@@ -1,0 +1,200 @@
+"""Schema inference, the text form of every kind, coercion, digests."""
+
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harmonic.errors import BadInput
+from harmonic.infer import describe, infer_schema
+from harmonic.table import Column, Schema, Split, coerce, digest
+
+KINDS = {
+    "amount": ("decimal", "float64", False),
+    "count": ("integer", "int64", False),
+    "visits": ("integer", "float64", True),
+    "grade": ("category", "str", True),
+    "member": ("boolean", "bool", False),
+    "smoker": ("boolean", "bool", True),
+    "day": ("datetime", "str", False),
+    "moment": ("datetime", "datetime64", True),
+    "note": ("text", "str", False),
+    "label": ("category", "str", False),
+}
+"""What the fixture was made to hold: kind, storage, nullable."""
+
+
+def test_inference_finds_what_the_fixture_was_made_to_hold(mixed_frame):
+    schema = infer_schema(mixed_frame)
+    assert {column.name: (column.kind, column.dtype, column.nullable) for column in schema.columns} == KINDS
+    assert (schema.target, schema.task) == ("label", "binary")
+    assert schema["amount"].places == 2
+    assert schema["day"].datetime_format == "%d.%m.%Y"
+    assert schema["grade"].categories == ("A", "B, or C", 'D "E"')
+    assert (schema["count"].low, schema["count"].high) == (mixed_frame["count"].min(), mixed_frame["count"].max())
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        ([0, 1] * 10, "binary"),
+        ([0.0, 1.0] * 10, "binary"),
+        ([True, False] * 10, "binary"),
+        (["a", "b", "c", "a"] * 5, "multiclass"),
+        (list(range(20)), "multiclass"),
+        (list(range(21)), "regression"),
+        ([0.5, 1.5] * 10, "regression"),
+    ],
+)
+def test_task_follows_the_target(values, task):
+    frame = pd.DataFrame({"x": range(len(values)), "y": values})
+    assert infer_schema(frame).task == task
+
+
+def test_corrections_win_over_inference(mixed_frame):
+    columns = {"count": {"kind": "category", "categories": range(60)}, "amount": {"high": 99.0}, "note": "category"}
+    schema = infer_schema(mixed_frame, columns=columns)
+    assert schema["count"].categories == tuple(map(str, range(60)))
+    assert (schema["amount"].kind, schema["amount"].high) == ("decimal", 99.0)
+    assert schema["note"].kind == "category"
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"cuont": "category"}, ("'cuont'", "spelling")),
+        ({"count": "float"}, ("'float'", "integer, decimal")),
+        ({"count": {"knid": "category"}}, ("'knid'", "dataset.columns.count")),
+        ({"grade": "integer"}, ("'grade'", "expected integer", "train.csv")),
+    ],
+)
+def test_bad_corrections(mixed_frame, one_sentence, columns, words):
+    with pytest.raises(BadInput) as error:
+        infer_schema(mixed_frame, columns=columns, source="train.csv")
+    one_sentence(error.value, *words)
+
+
+def test_description_has_a_line_per_column(mixed_frame):
+    lines = describe(infer_schema(mixed_frame)).splitlines()
+    assert [line.split()[0] for line in lines] == list(KINDS)
+    assert "may be empty" in lines[2] and "target, binary" in lines[-1]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_reading_undoes_writing(mixed_frame, name):
+    column = infer_schema(mixed_frame)[name]
+    read = [column.read(text) for text in column.write(mixed_frame[name])]
+    expected = mixed_frame[name]
+    assert [pd.isna(value) for value in read] == expected.isna().tolist()
+    assert [value for value in read if not pd.isna(value)] == expected.dropna().tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("amount", "", "empty"),
+        ("amount", "1.234", "too many decimal places"),
+        ("amount", "1e0", "not a number"),
+        ("amount", "nan", "not a number"),
+        ("amount", "9999", "out of range"),
+        ("count", "3.0", "too many decimal places"),
+        ("count", " 3", "not a number"),
+        ("count", "-1", "out of range"),
+        ("grade", "a", "unknown category"),
+        ("member", "true", "unknown category"),
+        ("day", "2024-01-31", "not a date"),
+        ("day", "31.02.2024", "not a date"),
+        ("moment", "1999-01-01 00:00:00", "out of range"),
+    ],
+)
+def test_reading_refuses(mixed_frame, name, text, reason):
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        infer_schema(mixed_frame)[name].read(text)
+
+
+def test_coercion_restores_a_table_from_its_own_csv(mixed_frame, tmp_path):
+    schema = infer_schema(mixed_frame)
+    table = coerce(mixed_frame, schema, "train")
+    table.to_csv(tmp_path / "table.csv", index=False)
+    again = coerce(pd.read_csv(tmp_path / "table.csv")[list(reversed(schema.names))], schema, "table.csv")
+    pd.testing.assert_frame_equal(again, table)
+    assert digest(again) == digest(table)
+
+
+def test_coercion_keeps_values_beyond_trains_range(mixed_frame):
+    schema = infer_schema(mixed_frame)
+    wide = mixed_frame.assign(count=mixed_frame["count"] + 1000)
+    assert coerce(wide, schema, "test")["count"].tolist() == wide["count"].tolist()
+
+
+def test_coercion_writes_codes_as_train_does():
+    schema = infer_schema(pd.DataFrame({"code": [1, 2, 3] * 4, "y": ["a", "b"] * 6}), columns={"code": "category"})
+    table = coerce(pd.DataFrame({"code": [1.0, 3.0], "y": ["a", "b"]}), schema, "test")
+    assert table["code"].tolist() == [1, 3]
+    assert table["code"].dtype == "int64"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("grade", "Z", ("'Z'", "category that train does not have")),
+        ("amount", "much", ("'much'", "no finite number")),
+        ("amount", np.inf, ("inf", "no finite number")),
+        ("count", 1.5, ("1.5", "no integer")),
+        ("count", np.nan, ("empty cell", "fill it")),
+        ("day", "2024-01-31", ("'2024-01-31'", "%d.%m.%Y")),
+    ],
+)
+def test_coercion_names_the_cell_it_refuses(mixed_frame, one_sentence, column, value, words):
+    schema = infer_schema(mixed_frame)
+    bad = mixed_frame.astype({column: object})
+    bad.loc[6, column] = value
+    with pytest.raises(BadInput) as error:
+        coerce(bad, schema, "test.csv")
+    one_sentence(error.value, "test.csv", f"'{column}'", "row 7", *words)
+
+
+def test_coercion_counts_further_bad_cells(mixed_frame):
+    bad = mixed_frame.assign(grade="Z")
+    with pytest.raises(BadInput, match=r"row 1.*and 119 more such cells"):
+        coerce(bad, infer_schema(mixed_frame), "test.csv")
+
+
+def test_coercion_names_columns_that_differ(mixed_frame, one_sentence):
+    with pytest.raises(BadInput) as error:
+        coerce(mixed_frame.rename(columns={"count": "counts"}), infer_schema(mixed_frame), "test.csv")
+    one_sentence(error.value, "test.csv", "lacks 'count'", "unknown column 'counts'")
+
+
+def test_integers_with_holes_are_stored_as_floats():
+    schema = Schema(
+        (Column("n", "integer", "int64", nullable=True, low=0, high=9), Column("y", "boolean", "bool")), "y", "binary"
+    )
+    table = schema.restore_dtypes(pd.DataFrame({"n": ["1", None], "y": [True, False]}))
+    assert str(table["n"].dtype) == "float64"
+    assert table["n"].tolist()[0] == 1.0 and np.isnan(table["n"].tolist()[1])
+
+
+def test_schema_survives_json(mixed_frame):
+    schema = infer_schema(mixed_frame, description="visitors")
+    assert Schema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+
+
+def test_digest_is_the_sha256_of_the_csv_text():
+    frame = pd.DataFrame({"x": [1, 2], "y": ["a", None]}, index=[7, 3])
+    assert digest(frame) == hashlib.sha256(b"x,y\n1,a\n2,\n").hexdigest()
+
+
+def test_split_digest_sees_every_part_and_the_schema(mixed_frame):
+    schema = infer_schema(mixed_frame)
+    split = Split("mixed", schema, mixed_frame, mixed_frame[:10], mixed_frame[10:20])
+    others = [
+        Split("mixed", infer_schema(mixed_frame, description="x"), mixed_frame, mixed_frame[:10], mixed_frame[10:20]),
+        Split("mixed", schema, mixed_frame[1:], mixed_frame[:10], mixed_frame[10:20]),
+        Split("mixed", schema, mixed_frame, mixed_frame[:9], mixed_frame[10:20]),
+        Split("mixed", schema, mixed_frame, mixed_frame[:10], mixed_frame[10:21]),
+    ]
+    assert split.digest == Split("other name", schema, mixed_frame, mixed_frame[:10], mixed_frame[10:20]).digest
+    assert len({split.digest, *(other.digest for other in others)}) == 5
