@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,14 +181,14 @@ def _score(run: _Run, split: Split, synthetic: pd.DataFrame, synthesizer: Synthe
                 "key": key,
                 "time_s": time.perf_counter() - started,
             }
-            run.store.put("score", key, lambda to, score=score: _write_json(to / "score.json", score))
+            run.store.put("score", key, partial(_write_json, score, "score.json"))
         run.scores[name] = json.loads(file.read_text())
     run.costs["time_score_s"] = sum(score["time_s"] for score in run.scores.values())
 
 
 def _save_stage(folder: Path, cost: dict[str, Any], report: dict[str, Any], save: Callable[[Path], None]) -> None:
     save(folder)
-    _write_json(folder / "stage.json", {"cost": cost, "report": report})
+    _write_json({"cost": cost, "report": report}, "stage.json", folder)
 
 
 def _take_up(run: _Run, stage: str) -> None:
@@ -197,8 +198,8 @@ def _take_up(run: _Run, stage: str) -> None:
     run.report.update(kept["report"])
 
 
-def _write_json(path: Path, plain: Any) -> None:
-    path.write_text(json.dumps(plain))
+def _write_json(plain: Any, name: str, folder: Path) -> None:
+    (folder / name).write_text(json.dumps(plain))
 
 
 def _peak_memory_mb() -> float:

@@ -94,9 +94,8 @@ class _MixedDistance:
             total += np.where(np.isnan(gap), np.where(both_empty, 0.0, 1.0), gap)
         matches = self._one_hot(queries) @ self.one_hot.T
         total += self.mismatch * (len(self.one_hot_columns) - matches)
-        for j in range(queries.codes.shape[1]):
-            if j not in self.one_hot_columns:
-                total += self.mismatch * (queries.codes[:, j, None] != self.references.codes[:, j])
+        for wide in set(range(queries.codes.shape[1])) - set(self.one_hot_columns):
+            total += self.mismatch * (queries.codes[:, wide, None] != self.references.codes[:, wide])
         return total
 
 

@@ -19,7 +19,10 @@ EOS, PAD = "<eos>", "<pad>"
 class Backbone(Protocol):
     """Where a language model comes from, and the recipe that suits it."""
 
-    training: Training
+    @property
+    def training(self) -> Training:
+        """The recipe."""
+        ...
 
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
         """A model and a tokenizer ready for fine-tuning.

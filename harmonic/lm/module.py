@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import numpy as np
@@ -25,7 +25,7 @@ from harmonic.lm.segments import SegmentEncoder, pad_left
 from harmonic.seed import derive_seed
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=DeprecationWarning)
+warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 IGNORED = -100
@@ -38,6 +38,9 @@ WINDOW = 32
 class Training:
     """The recipe of a fine-tuning run."""
 
+    loss_on: Literal["answer", "all"] = "answer"
+    """answer: as published. all: the examples count too, six rows for one; a model with random weights needs it to learn
+    the format in minutes."""
     epochs: int = 1
     min_steps: int = 0
     """On a small table, epochs are repeated until this many optimiser steps are done."""
@@ -117,30 +120,31 @@ def plan_batches(lengths: np.ndarray, training: Training, seed: int) -> list[tup
     raise AssertionError("unreachable")
 
 
-def collate(instructions: Sequence[Instruction], encoder: SegmentEncoder, max_length: int) -> Batch:
+def collate(instructions: Sequence[Instruction], encoder: SegmentEncoder, training: Training) -> Batch:
     """Token ids with the answers flush right, so that logits are computed for the answers' columns alone.
 
     Returns:
-        input_ids, attention_mask, position_ids (b, t) and labels (b, a), where a is the longest answer with its
-        end-of-sequence token; labels of the padding are IGNORED.
+        input_ids, attention_mask, position_ids (b, t) and labels (b, a), where a is the longest text that bears a loss: the
+        answer with its end-of-sequence token, or all of it; labels of the padding are IGNORED.
     """
     tokenizer = encoder.tokenizer
     prompts = [encoder.encode(item.prompt) for item in instructions]
     answers = [[*encoder.encode(item.answer), tokenizer.eos_token_id] for item in instructions]
-    longest = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
-    if longest > max_length:
+    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
+    longest = max(map(len, rows))
+    if longest > training.max_length:
         raise BadInput(
-            f"an instruction of {longest} tokens exceeds model.training.max_length={max_length}: "
+            f"an instruction of {longest} tokens exceeds model.training.max_length={training.max_length}: "
             f"raise it, lower method.k, or drop columns with dataset.drop."
         )
-    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     ids, mask = pad_left(rows, tokenizer.pad_token_id)
-    labels, answer_mask = pad_left(answers, tokenizer.pad_token_id)
+    targets = answers if training.loss_on == "answer" else [row[1:] for row in rows]
+    labels, is_label = pad_left(targets, tokenizer.pad_token_id)
     return {
         "input_ids": ids,
         "attention_mask": mask,
         "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
-        "labels": labels.masked_fill(answer_mask == 0, IGNORED),
+        "labels": labels.masked_fill(is_label == 0, IGNORED),
     }
 
 
@@ -154,11 +158,11 @@ class FineTuning(lightning.LightningModule):
         self.steps = steps
         self.seed = seed
         self.losses: list[float] = []
-        """Mean loss of each batch, nats per answer token."""
+        """Mean loss of each batch, nats per token that bears a loss."""
         self.strict_loading = False
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Mean cross-entropy over answer tokens."""
+        """Mean cross-entropy over the tokens that bear a loss."""
         labels = batch["labels"]
         output = self.model(
             input_ids=batch["input_ids"],
@@ -271,7 +275,7 @@ def fine_tune(
         work_dir: where checkpoints go, and where a run that was killed is taken up again; none are written without it.
 
     Returns:
-        The loss of every batch, nats per answer token.
+        The loss of every batch, nats per token that bears a loss.
     """
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
@@ -284,7 +288,7 @@ def fine_tune(
 
     def make(number: int) -> Batch:
         epoch, rows = batches[number]
-        return collate([instruct(epoch, int(row)) for row in rows], encoder, training.max_length)
+        return collate([instruct(epoch, int(row)) for row in rows], encoder, training)
 
     callbacks: list[Callback] = [_Progress([len(rows) for _, rows in batches], start)]
     if work_dir is not None:
@@ -308,6 +312,9 @@ def fine_tune(
     )
     model.train()
     loader = DataLoader(_Stream(make, start, len(batches)), batch_size=None)
-    trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    try:
+        trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of a Ctrl-C
+        raise KeyboardInterrupt from stop
     model.eval()
     return module.losses

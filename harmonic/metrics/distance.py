@@ -175,7 +175,7 @@ class PublishedNewRowSynthesis:
     Definition. `nrs_published` is the share of synthetic rows without a match in train, where numbers match within 1 % of
     the synthetic value (so 0 matches 0 alone) and categories match exactly; text columns are left out.
     `nrs_published_holdout` is the same for at most `holdout_rows` rows of `split.test`, drawn with the seed. Range: 0 to 1;
-    greater is better up to the hold-out's value. SDMetrics runs one query a row: some 10 ms each on Adult, so minutes for
+    greater is better up to the hold-out's value. SDMetrics runs one query a row: 10 to 20 ms each on Adult, so minutes for
     all of it.
 
     What it cannot see: what the corrected form cannot, and how near a match must be, which depends on each number's size.

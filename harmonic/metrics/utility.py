@@ -132,9 +132,8 @@ def classification_learners(features: np.ndarray, *, exact_kernel: bool) -> list
     def svm(settings: Settings, seed: int) -> Any:
         if exact_kernel:
             return SVC(**settings, gamma=width)
-        return make_pipeline(
-            Nystroem(gamma=width, n_components=LANDMARKS, random_state=seed), LinearSVC(**settings, dual=False)
-        )
+        landmarks = Nystroem(gamma=width, n_components=min(LANDMARKS, len(features) // 2), random_state=seed)
+        return make_pipeline(landmarks, LinearSVC(**settings, dual=False))
 
     return [
         Learner("lr", lambda s, seed: LogisticRegression(**s, max_iter=1000), [{"C": c} for c in (1.0, 0.1, 0.01, 10.0)]),

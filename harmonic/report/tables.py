@@ -1,7 +1,6 @@
 """Records to tables: one per data set, a row per method and model, mean and standard deviation over seeds."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,9 +81,9 @@ def _line(key: tuple[str, str, int], group: Sequence[Record], scores: Sequence[S
     line = {"method": name, "model": "" if model == "none" else model, "seeds": str(len(group))}
     failures = sum(record.status == "failed" for record in group)
     for score in scores:
-        line[score.title] = FAILED if failures else _cell(group, lambda r, s=score: r.values.get(s.key), score.places)
+        line[score.title] = FAILED if failures else _cell([r.values.get(score.key) for r in group], score.places)
     for cost in COSTS:
-        line[cost.title] = HOLE if failures else _cell(group, lambda r, c=cost: r.costs.get(c.key), cost.places)
+        line[cost.title] = HOLE if failures else _cell([r.costs.get(cost.key) for r in group], cost.places)
     if failures:
         line["seeds"] += f" ({failures} failed)"
     return line
@@ -94,7 +93,7 @@ def _holdout_line(records: Sequence[Record], scores: Sequence[Score]) -> dict[st
     """The real hold-out's own scores, one value per seed: whatever method's record they stand in, they are the same."""
     by_seed = {record.cell.seed: record for record in records if record.status == "done"}
     cells = {
-        score.title: _cell(list(by_seed.values()), lambda r, s=score: r.values.get(s.holdout), score.places)
+        score.title: _cell([r.values.get(score.holdout) for r in by_seed.values()], score.places)
         for score in scores
         if score.holdout
     }
@@ -104,11 +103,10 @@ def _holdout_line(records: Sequence[Record], scores: Sequence[Score]) -> dict[st
     return {"method": HOLDOUT, "model": "", "seeds": str(len(by_seed)), **empty, **cells}
 
 
-def _cell(group: Sequence[Record], get: Callable[[Record], float | None], places: int) -> str:
-    values = [get(record) for record in group]
-    if any(value is None or math.isnan(value) for value in values):
-        return HOLE
+def _cell(values: Sequence[float | None], places: int) -> str:
     numbers = np.array(values, dtype=float)
+    if np.isnan(numbers).any():
+        return HOLE
     spread = f" ± {numbers.std(ddof=1):.{places}f}" if len(numbers) > 1 else ""
     return f"{numbers.mean():.{places}f}{spread}"
 
