@@ -6,7 +6,8 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from harmonic.table import attach, load_table, save_table, schema_of
+from harmonic.schema import attach
+from harmonic.table import load_table, save_table, schema_of
 
 
 class Independent:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from harmonic.neighbours import Groups, make_groups
-from harmonic.table import Column, attach, load_table, save_table, schema_of
+from harmonic.schema import Column, attach
+from harmonic.table import load_table, save_table, schema_of
 
 
 class Smote:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harmonic.datasets import load_dataset
     from harmonic.method import Harmonic
-    from harmonic.table import Schema, Split
+    from harmonic.schema import Schema
+from harmonic.table import Split
 
 __all__ = ["Harmonic", "Schema", "Split", "load_dataset"]
 
-_HOMES = {"Harmonic": "method", "Schema": "table", "Split": "table", "load_dataset": "datasets"}
+_HOMES = {"Harmonic": "method", "Schema": "schema", "Split": "table", "load_dataset": "datasets"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from harmonic.table import Column, Schema
+from harmonic.schema import Column, Schema
 
 RowStyle = Literal["canonical", "published"]
 Segments = list[str]

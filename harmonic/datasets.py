@@ -16,8 +16,9 @@ from harmonic.download import PARTS, Source, Unreachable, download_into
 from harmonic.errors import BadInput
 from harmonic.hygiene import inspect
 from harmonic.infer import infer_schema
+from harmonic.schema import Schema, Task
 from harmonic.seed import derive_seed
-from harmonic.table import Schema, Split, Task, coerce
+from harmonic.table import Split, coerce
 
 CONF = Path(__file__).parent.parent / "conf" / "dataset"
 DATA_DIR_VARIABLE = "HARMONIC_DATA_DIR"

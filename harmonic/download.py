@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from harmonic.errors import BadInput
-from harmonic.table import Task
+from harmonic.schema import Task
 
 PARTS = ("train", "val", "test")
 TEST_SHARE = 0.2

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harmonic.table import DISCRETE_KINDS, Column, Schema, Split, discrete_texts
+from harmonic.schema import DISCRETE_KINDS, Column, Schema
+from harmonic.table import Split, discrete_texts
 
 NEAR_CONSTANT_SHARE = 0.99
 SMALL_CLASS_ROWS = 5

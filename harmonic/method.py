@@ -13,7 +13,8 @@ import pandas as pd
 from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, fixed_segments, instruction, wrap
 from harmonic.errors import BadInput
 from harmonic.lm import load
-from harmonic.lm.module import Compute, fine_tune, plan_batches
+from harmonic.lm.batches import plan_batches
+from harmonic.lm.module import Compute, fine_tune
 from harmonic.lm.sampler import Decoding, Limits, Prompt, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.neighbours import Distance, Groups, LabelRule, make_groups

@@ -16,7 +16,7 @@ from sklearn.preprocessing import LabelEncoder, MinMaxScaler
 
 from harmonic.encoding import Encoded, Encoder
 from harmonic.errors import BadInput
-from harmonic.table import Schema
+from harmonic.schema import Schema
 
 LabelRule = Literal["any", "agreement", "agreement_published", "same_class"]
 Distance = Literal["mixed", "published"]

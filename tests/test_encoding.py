@@ -6,7 +6,8 @@ import pytest
 
 from harmonic.encoding import EMPTY, Encoder
 from harmonic.infer import infer_schema
-from harmonic.table import Schema, coerce
+from harmonic.schema import Schema
+from harmonic.table import coerce
 
 TRAIN = pd.DataFrame(
     {

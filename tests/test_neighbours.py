@@ -11,7 +11,7 @@ from harmonic.encoding import Encoded, Encoder
 from harmonic.errors import BadInput
 from harmonic.infer import infer_schema
 from harmonic.neighbours import make_groups, nearest
-from harmonic.table import Schema
+from harmonic.schema import Schema
 
 
 def mixed_table(n: int, seed: int) -> pd.DataFrame:

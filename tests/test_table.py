@@ -9,7 +9,8 @@ import pytest
 
 from harmonic.errors import BadInput
 from harmonic.infer import describe, infer_schema
-from harmonic.table import Column, Schema, Split, coerce, digest
+from harmonic.schema import Column, Schema
+from harmonic.table import Split, coerce, digest
 
 KINDS = {
     "amount": ("decimal", "float64", False),

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harmonic.errors import BadInput
-from harmonic.lm.module import Training
+from harmonic.lm.batches import Training
 
 EOS, PAD = "<eos>", "<pad>"
 

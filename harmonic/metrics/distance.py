@@ -10,8 +10,9 @@ from scipy.stats import norm
 
 from harmonic.encoding import Encoded, Encoder
 from harmonic.neighbours import nearest
+from harmonic.schema import Schema
 from harmonic.seed import derive_seed
-from harmonic.table import Schema, Split
+from harmonic.table import Split
 
 ROUNDING = 9
 """Decimals at which distances are compared: their last bits depend on the order of summation."""

@@ -23,8 +23,9 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from harmonic.errors import BadInput
 from harmonic.metrics.utility import Learner, choose_settings, fit_classifier, make_folds, usable_rows
+from harmonic.schema import Schema
 from harmonic.seed import derive_seed
-from harmonic.table import Schema, Split
+from harmonic.table import Split
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,99 @@
+"""Instructions to batches: the whole run's plan is known from its start, so that it can resume anywhere."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from harmonic.codec import Instruction
+from harmonic.errors import BadInput
+from harmonic.lm.segments import SegmentEncoder, pad_left
+from harmonic.seed import derive_seed
+
+IGNORED = -100
+WINDOW = 32
+"""Batches that are drawn together and sorted by length, so that little of a batch is padding."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The recipe of a fine-tuning run."""
+
+    loss_on: Literal["answer", "all"] = "answer"
+    """answer: as published. all: the examples count too, six rows for one; a model with random weights needs it to learn
+    the format in minutes."""
+    epochs: int = 1
+    min_steps: int = 0
+    """On a small table, epochs are repeated until this many optimiser steps are done."""
+    batch_size: int = 16
+    accumulate: int = 1
+    """Batches per optimiser step."""
+    learning_rate: float = 3e-4
+    warmup: float = 0.01
+    """Share of the steps over which the rate rises; it falls to 0 along a cosine after that."""
+    weight_decay: float = 1e-5
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    max_length: int = 2048
+    """Tokens of the longest prompt and answer; a longer one is an error, never cut."""
+    gradient_checkpointing: bool = False
+
+
+Batch = dict[str, torch.Tensor]
+
+
+def plan_batches(lengths: np.ndarray, training: Training, seed: int) -> list[tuple[int, np.ndarray]]:
+    """Every batch of a run, as (epoch, instruction numbers): known from the start, so that a run can resume anywhere.
+
+    Args:
+        lengths: shape (m,), any measure of each instruction's length.
+        training: the recipe.
+        seed: of the order.
+    """
+    size = training.batch_size
+    per_epoch = -(-len(lengths) // size)
+    total = max(training.epochs * per_epoch, training.min_steps * training.accumulate)
+    batches: list[tuple[int, np.ndarray]] = []
+    for epoch in itertools.count():
+        rng = np.random.default_rng(derive_seed(seed, "epoch", epoch))
+        shuffled = rng.permutation(len(lengths))
+        windows = [shuffled[start : start + WINDOW * size] for start in range(0, len(shuffled), WINDOW * size)]
+        drawn = []
+        for window in windows:
+            by_length = window[np.argsort(lengths[window], kind="stable")]
+            drawn += [by_length[start : start + size] for start in range(0, len(by_length), size)]
+        batches += [(epoch, drawn[place]) for place in rng.permutation(len(drawn))]
+        if len(batches) >= total:
+            return batches[:total]
+    raise AssertionError("unreachable")
+
+
+def collate(instructions: Sequence[Instruction], encoder: SegmentEncoder, training: Training) -> Batch:
+    """Token ids with the answers flush right, so that logits are computed for the answers' columns alone.
+
+    Returns:
+        input_ids, attention_mask, position_ids (b, t) and labels (b, a), where a is the longest text that bears a loss: the
+        answer with its end-of-sequence token, or all of it; labels of the padding are IGNORED.
+    """
+    tokenizer = encoder.tokenizer
+    prompts = [encoder.encode(item.prompt) for item in instructions]
+    answers = [[*encoder.encode(item.answer), tokenizer.eos_token_id] for item in instructions]
+    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
+    longest = max(map(len, rows))
+    if longest > training.max_length:
+        raise BadInput(
+            f"an instruction of {longest} tokens exceeds model.training.max_length={training.max_length}: "
+            f"raise it, lower method.k, or drop columns with dataset.drop."
+        )
+    ids, mask = pad_left(rows, tokenizer.pad_token_id)
+    targets = answers if training.loss_on == "answer" else [row[1:] for row in rows]
+    labels, is_label = pad_left(targets, tokenizer.pad_token_id)
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
+        "labels": labels.masked_fill(is_label == 0, IGNORED),
+    }

@@ -1,0 +1,177 @@
+"""What a data set's columns may hold: kinds, domains, text forms."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+Kind = Literal["integer", "decimal", "category", "boolean", "datetime", "text"]
+Task = Literal["binary", "multiclass", "regression"]
+Cell = str | int | float | bool | None
+
+NUMERIC_KINDS = ("integer", "decimal", "datetime")
+DISCRETE_KINDS = ("category", "boolean")
+_PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column may hold."""
+
+    name: str
+    kind: Kind
+    dtype: str
+    """Storage type in the user's file: int64, float64, bool, str or datetime64."""
+    nullable: bool = False
+    places: int = 0
+    """Decimal places of a decimal column."""
+    low: float | None = None
+    high: float | None = None
+    """Smallest and largest value of a numeric kind; seconds since 1970 for a datetime."""
+    categories: tuple[str, ...] = ()
+    """Text forms of a category or boolean column, sorted."""
+    datetime_format: str = ""
+    """strftime format of a datetime column."""
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the column has an order and differences (integer, decimal, datetime)."""
+        return self.kind in NUMERIC_KINDS
+
+    @property
+    def stored_as_number(self) -> bool:
+        """Whether the user's file stores numbers here; the published system takes such columns for numeric."""
+        return self.dtype in ("int64", "float64")
+
+    def numbers(self, values: pd.Series) -> np.ndarray:
+        """Values of a numeric kind as float64, shape (n,); datetimes in seconds since 1970, empty cells as NaN."""
+        if self.kind != "datetime":
+            return pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
+        moments = values if self.dtype == "datetime64" else pd.to_datetime(values, format=self.datetime_format)
+        seconds = moments.astype("datetime64[s]").astype("int64").astype(np.float64)
+        return seconds.where(moments.notna(), np.nan).to_numpy()
+
+    def from_numbers(self, numbers: np.ndarray) -> pd.Series:
+        """The inverse of `numbers`, rounded to what the kind can hold; NaN becomes an empty cell."""
+        values = pd.Series(numbers, name=self.name)
+        if self.kind != "datetime":
+            return values.round(self.places)
+        moments = pd.to_datetime(values.round(), unit="s")
+        return moments if self.dtype == "datetime64" else moments.dt.strftime(self.datetime_format)
+
+    def write(self, values: pd.Series) -> list[str]:
+        """The text form of each value, length n; an empty cell is the empty string."""
+        empty = values.isna().to_numpy()
+        return ["" if is_empty else self._write_one(value) for value, is_empty in zip(values, empty, strict=True)]
+
+    def _write_one(self, value: Any) -> str:
+        if self.kind == "integer":
+            return str(int(value))
+        if self.kind == "decimal":
+            return f"{value:.{self.places}f}"
+        if self.kind == "datetime" and self.dtype == "datetime64":
+            return str(value.strftime(self.datetime_format))
+        return str(value)
+
+    def read(self, text: str) -> Cell | pd.Timestamp:
+        """The value a text form stands for.
+
+        Raises:
+            ValueError: the text is not a value of this column; the message is a short reason that can be counted.
+        """
+        if text == "":
+            if not self.nullable:
+                raise ValueError("empty")
+            return np.nan if self.stored_as_number else pd.NaT if self.dtype == "datetime64" else None
+        if self.kind in DISCRETE_KINDS:
+            if text not in self.categories:
+                raise ValueError("unknown category")
+            return self._as_stored(text)
+        if self.kind == "text":
+            return text
+        if self.kind == "datetime":
+            try:
+                moment = pd.to_datetime(text, format=self.datetime_format)
+            except ValueError:
+                raise ValueError("not a date") from None
+            self._check_range(moment.timestamp())
+            return moment if self.dtype == "datetime64" else text
+        if not _PLAIN_NUMBER.fullmatch(text):
+            raise ValueError("not a number")
+        if len(text.partition(".")[2]) > self.places:
+            raise ValueError("too many decimal places")
+        self._check_range(float(text))
+        return self._as_stored(text)
+
+    def _as_stored(self, text: str) -> Cell:
+        if self.dtype == "bool":
+            return text == "True"
+        if self.dtype == "int64":
+            return int(text)
+        return float(text) if self.dtype == "float64" else text
+
+    def _check_range(self, number: float) -> None:
+        if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
+            raise ValueError("out of range")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a data set in their order, and what is to be predicted."""
+
+    columns: tuple[Column, ...]
+    target: str
+    task: Task
+    description: str = ""
+    """What a row describes, as in "5 tabular data about {description}"."""
+
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def names(self) -> list[str]:
+        """Column names in table order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def features(self) -> list[Column]:
+        """All columns but the target."""
+        return [column for column in self.columns if column.name != self.target]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain form for files and digests; `from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Schema":
+        """The schema that `to_json` wrote."""
+        columns = tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in plain["columns"])
+        return cls(columns, plain["target"], plain["task"], plain["description"])
+
+    def empty_frame(self) -> pd.DataFrame:
+        """A table of no rows with every column."""
+        return pd.DataFrame({name: [] for name in self.names})
+
+    def restore_dtypes(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The same rows in schema order with each column stored as `Column.dtype` says (int64 with holes: float64)."""
+        columns = {}
+        for column in self.columns:
+            values = frame[column.name]
+            if column.stored_as_number:
+                with_holes = bool(values.isna().any())
+                values = pd.to_numeric(values).astype("float64" if with_holes else column.dtype)
+            elif column.dtype == "bool" and not values.isna().any():
+                values = values.astype(bool)
+            elif column.dtype in ("str", "bool"):
+                values = values.astype(object).where(values.notna(), None)
+            columns[column.name] = values.reset_index(drop=True)
+        return attach(pd.DataFrame(columns), self)
+
+
+def attach(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """The same table, carrying its schema in `attrs`, where pandas keeps it through copies and row selections."""
+    table.attrs["schema"] = schema
+    return table
