@@ -18,7 +18,6 @@ PACKAGES = (
     "scipy",
     "scikit-learn",
     "xgboost-cpu",
-    "imbalanced-learn",
     "sdmetrics",
 )
 

@@ -1,0 +1,28 @@
+# Everything from a fresh machine with Python 3.11 or newer: `make demo` runs the main job, `make test` the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test check tables clean
+
+demo: $(INSTALLED) ## HARMONIC against copy, independent and SMOTE on the bundled default, offline
+	$(BIN)/python run.py -m method=smote,harmonic
+
+test: $(INSTALLED) ## the tests; those on the paper's tables need HARMONIC_DATA_DIR
+	$(BIN)/python -m pytest -q
+
+check: $(INSTALLED) ## what CI checks besides the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+tables: $(INSTALLED) ## results/tables from the committed records
+	$(BIN)/python scripts/make_tables.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean: ## the environment and every cached result; records stay
+	rm -rf .venv cache outputs
