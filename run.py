@@ -50,7 +50,8 @@ def run() -> int:
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        print(f"run.py: {' '.join(str(error).split())} (python run.py --help shows the choices)", file=sys.stderr)
+        message = " ".join(str(error).partition("Config search path")[0].split())
+        print(f"run.py: {message} (python run.py --help shows the choices)", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command takes up where this one stopped", file=sys.stderr)

@@ -122,7 +122,11 @@ def _fit(run: _Run, split: Split) -> Synthesizer:
     else:
         started = time.perf_counter()
         synthesizer.fit(split.train, seed=run.seed("fit"), work_dir=run.store.work_dir("fit", key))
-        cost = {"time_fit_s": time.perf_counter() - started, "peak_memory_fit_mb": _peak_memory_mb()}
+        cost = {
+            "time_fit_s": time.perf_counter() - started,
+            "peak_memory_fit_mb": _peak_memory_mb(),
+            "commit_fit": env.commit(),
+        }
         report = getattr(synthesizer, "report", {})
         run.store.put("fit", key, lambda folder: _save_stage(folder, cost, report, synthesizer.save))
     _take_up(run, "fit")
@@ -150,7 +154,12 @@ def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
         if len(rows) != n:
             raise SamplingFailed(f"{n} rows were asked for, but {run.config['names']['method']} gave {len(rows)}.")
         table = split.schema.restore_dtypes(rows)
-        cost = {"time_sample_s": seconds, "sample_rows_per_s": n / seconds, "peak_memory_sample_mb": _peak_memory_mb()}
+        cost = {
+            "time_sample_s": seconds,
+            "sample_rows_per_s": n / seconds,
+            "peak_memory_sample_mb": _peak_memory_mb(),
+            "commit_sample": env.commit(),
+        }
         report = getattr(synthesizer, "report", {})
         run.store.put("sample", key, lambda folder: _save_stage(folder, cost, report, lambda to: save_table(table, to)))
     _take_up(run, "sample")
@@ -178,8 +187,10 @@ def _score(run: _Run, split: Split, synthetic: pd.DataFrame, synthesizer: Synthe
             values = run.build(config)(split, synthetic, seed=run.seed("score"), synthesizer=synthesizer)
             score = {
                 "values": {name: float(value) for name, value in values.items()},
+                "config": config,
                 "key": key,
                 "time_s": time.perf_counter() - started,
+                "commit": env.commit(),
             }
             run.store.put("score", key, partial(_write_json, score, "score.json"))
         run.scores[name] = json.loads(file.read_text())
@@ -227,6 +238,13 @@ def _record(run: _Run, error: dict[str, str] | None) -> Record:
         costs=run.costs,
         digests=run.digests,
         data=data,
-        config={name: value for name, value in config.items() if name not in ("cache_dir", "results_dir")},
+        config=_meaning(config),
         env=env.describe(),
     )
+
+
+def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without where things lie, and without the metrics, which stand beside their scores."""
+    dataset = {name: value for name, value in config["dataset"].items() if name != "data_dir"}
+    kept = {name: config[name] for name in ("names", "method", "n_samples", "seed")}
+    return {"dataset": dataset, **kept}

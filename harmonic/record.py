@@ -38,17 +38,17 @@ class Record:
     error: dict[str, str] | None = None
     """Of a failed cell: stage, type, message, and the trace of what is no user's fault."""
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Metric name to its values, the key of its stage, and seconds."""
+    """Metric name to its values, configuration, stage key, seconds and commit."""
     fit: dict[str, Any] = field(default_factory=dict)
     """What the method reports of its training and of the rows it wrote."""
     costs: dict[str, Any] = field(default_factory=dict)
-    """Seconds of each stage when it was first run, rows per second, peak memory."""
+    """Seconds of each stage when it was first run, rows per second, peak memory, commit."""
     digests: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the split, of train, and of the synthetic table."""
     data: dict[str, Any] = field(default_factory=dict)
     """Schema and hygiene findings."""
     config: dict[str, Any] = field(default_factory=dict)
-    """The resolved configuration."""
+    """The resolved configuration of data set and method."""
     env: dict[str, Any] = field(default_factory=dict)
     """Versions, commit, machine of the run that wrote the record."""
     version: int = VERSION
@@ -59,12 +59,18 @@ class Record:
         return {name: value for score in self.scores.values() for name, value in score["values"].items()}
 
     def write(self, root: Path) -> Path:
-        """Write record.json into the cell's folder under `root`; scores of other metrics on the same rows are kept."""
+        """Write record.json into the cell's folder under `root`.
+
+        Scores of other metrics on the same rows are kept, and a record that would say nothing new is left alone: it names
+        the commit and the machine that computed it, not those that looked at it last.
+        """
         path = self.cell.folder(root) / FILE
         if path.exists() and self.status == "done":
             earlier = read(path)
             if earlier.digests.get("synthetic") == self.digests["synthetic"]:
                 self.scores = {**earlier.scores, **self.scores}
+            if earlier.scores == self.scores and earlier.config == self.config:
+                return path
         self.scores = dict(sorted(self.scores.items()))
         write_atomically(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
         return path

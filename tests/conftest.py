@@ -2,12 +2,29 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's client is imported: no test reaches for the network
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from harmonic.schema import Column, Schema, attach
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """One thread for torch, where a test has loaded it: bitwise repetition does not hang on the machine."""
+    import sys
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    yield
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +72,104 @@ def one_sentence() -> Callable[[object, str], None]:
             assert word in message, f"{word!r} is not in: {message}"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def easy_schema() -> Schema:
+    """Every kind of column, and values that a model of a few thousand weights learns to write; target in the middle."""
+    return Schema(
+        (
+            Column("size", "integer", "int64", low=0, high=99),
+            Column("rate", "decimal", "float64", places=1, low=0.0, high=99.9, nullable=True),
+            Column("label", "category", "str", categories=("no", "yes")),
+            Column("member", "boolean", "bool", categories=("False", "True")),
+            Column("day", "datetime", "str", datetime_format="%Y-%m-%d", low=1.6e9, high=1.8e9),
+            Column("note", "text", "str", nullable=True),
+        ),
+        target="label",
+        task="binary",
+        description="clients",
+    )
+
+
+@pytest.fixture(scope="session")
+def easy_table(easy_schema: Schema) -> pd.DataFrame:
+    """40 rows of `easy_schema`, no two of them alike."""
+    n = 40
+    rng = np.random.default_rng(0)
+    rows: dict[str, Any] = {
+        "size": np.arange(n) + 10,
+        "rate": np.where(np.arange(n) % 8 == 3, np.nan, rng.integers(1, 9, n) / 2),
+        "label": np.where(np.arange(n) % 2, "yes", "no"),
+        "member": rng.random(n) < 0.5,
+        "day": rng.choice(["2024-01-31", "2023-02-28"], n),
+        "note": np.where(np.arange(n) % 5 == 1, None, "n"),
+    }
+    return attach(pd.DataFrame(rows), easy_schema)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Callable[..., Any]:
+    """Makes a causal LM of two layers with random weights: `tiny_model("gpt2", 300, dropout=0.1)`."""
+    import torch
+    from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen3Config
+
+    def build(name: str, vocab_size: int, dropout: float = 0.0, seed: int = 0) -> Any:
+        sizes: dict[str, Any] = {
+            "vocab_size": vocab_size,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "max_position_embeddings": 1024,
+            "pad_token_id": 0,
+        }
+        config = {
+            "llama": lambda: LlamaConfig(**sizes, attention_dropout=dropout),
+            "qwen3": lambda: Qwen3Config(**sizes, head_dim=16, attention_dropout=dropout),
+            "gpt2": lambda: GPT2Config(
+                vocab_size=vocab_size,
+                n_embd=32,
+                n_layer=2,
+                n_head=2,
+                n_positions=1024,
+                resid_pdrop=dropout,
+                embd_pdrop=dropout,
+                attn_pdrop=dropout,
+            ),
+        }[name]()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return AutoModelForCausalLM.from_config(config).eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def easy_codec(easy_schema: Schema) -> Any:
+    """Canonical rows of `easy_schema`."""
+    from harmonic.codec import RowCodec
+
+    return RowCodec(easy_schema)
+
+
+@pytest.fixture(scope="session")
+def easy_encoder(easy_codec: Any, easy_table: pd.DataFrame) -> Any:
+    """The scratch tokenizer of `easy_table`, for instructions of two examples."""
+    from harmonic.codec import fixed_segments
+    from harmonic.lm.load import table_tokenizer
+    from harmonic.lm.segments import SegmentEncoder
+
+    values = (text for row in easy_codec.cells(easy_table) for text in row)
+    return SegmentEncoder(table_tokenizer(values, fixed_segments(easy_codec, 2), 300))
+
+
+@pytest.fixture(scope="session")
+def easy_instructions(easy_codec: Any, easy_table: pd.DataFrame) -> list[Any]:
+    """38 instructions of two examples each: the rows above a row."""
+    from harmonic.codec import Instruction, instruction, wrap
+
+    rows = [easy_codec.row(cells) for cells in easy_codec.cells(easy_table)]
+    prompts = [wrap(instruction(easy_codec.schema, rows[place - 2 : place])) for place in range(2, len(rows))]
+    return [Instruction(prompt, row) for prompt, row in zip(prompts, rows[2:], strict=True)]

@@ -53,14 +53,18 @@ class Scratch:
     is byte-level BPE: nothing is ever unknown, and no token straddles the border of a key and a value.
     """
 
-    hidden_size: int = 192
+    hidden_size: int = 128
     layers: int = 4
-    heads: int = 6
-    mlp_size: int = 512
+    heads: int = 4
+    mlp_size: int = 344
     vocab_size: int = 1024
     """Tokens for values, single bytes included; the fixed texts come on top."""
     max_length: int = 4096
-    training: Training = field(default_factory=Training)
+    training: Training = field(
+        default_factory=lambda: Training(
+            loss_on="all", min_steps=800, learning_rate=3e-3, warmup=0.05, weight_decay=0.01, max_length=4096
+        )
+    )
 
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
         """See `Backbone.create`."""
