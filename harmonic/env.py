@@ -30,6 +30,7 @@ def describe() -> dict[str, Any]:
         "commit": commit(),
         "device": device(),
         "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
     }
 
 
