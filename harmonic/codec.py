@@ -130,8 +130,13 @@ def wrap(segments: Segments) -> Segments:
     return [HUMAN, *segments, ASSISTANT]
 
 
-def fixed_segments(codec: RowCodec, k: int) -> list[str]:
-    """Every segment that the format fixes, so that a tokenizer of our own can hold each as one token."""
+def frequent_segments(codec: RowCodec, k: int) -> list[str]:
+    """Segments that a tokenizer of our own should hold as one token each: what the format fixes, and named categories.
+
+    Categories that look like numbers stay digits; those beyond ASCII stay bytes, which a byte-level decoder needs.
+    """
     keys = [codec.key(place, first=first) for first in (True, False) for place in range(len(codec.schema.columns))]
     prose = [introduction(codec.schema, k), GENERATE, HUMAN, ASSISTANT]
-    return [QUOTE, CLOSE, *keys, *prose, *(f"\nExample {word}: " for word in NUMBER_WORDS[:k])]
+    categories = [text for column in codec.schema.columns for text in column.categories]
+    named = [text for text in categories if text.isascii() and any(map(str.isalpha, text))]
+    return [QUOTE, CLOSE, *keys, *prose, *(f"\nExample {word}: " for word in NUMBER_WORDS[:k]), *named]

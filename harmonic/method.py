@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 import pandas as pd
 
-from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, fixed_segments, instruction, wrap
+from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, frequent_segments, instruction, wrap
 from harmonic.errors import BadInput
 from harmonic.lm import load
 from harmonic.lm.batches import plan_batches
@@ -110,7 +110,7 @@ class Harmonic:
         self.prepare(train, seed)
         values = (text for row in self.cells for text in row)
         self.model, tokenizer = self.backbone.create(
-            values, fixed_segments(self.codec, self.k), derive_seed(seed, "weights")
+            values, frequent_segments(self.codec, self.k), derive_seed(seed, "weights")
         )
         self.encoder = SegmentEncoder(tokenizer)
         training = self.backbone.training

@@ -29,7 +29,7 @@ class Backbone(Protocol):
 
         Args:
             values: texts of the training table's cells.
-            segments: texts that the format fixes.
+            segments: texts that deserve a token each.
             seed: for weights that start at random.
         """
         ...
@@ -49,16 +49,16 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
 class Scratch:
     """A small Llama-architecture model with random weights and a tokenizer trained on the table's own text.
 
-    Each text that the format fixes (keys, quotes, prose) is one token, digits are single tokens, and the rest of a value
-    is byte-level BPE: nothing is ever unknown, and no token straddles the border of a key and a value.
+    Each text that the format fixes (keys, quotes, prose) is one token, and so is each named category; digits are single
+    tokens, and the rest of a value is byte-level BPE, so that nothing is ever unknown.
     """
 
     hidden_size: int = 128
     layers: int = 4
-    heads: int = 4
+    heads: int = 2
     mlp_size: int = 344
     vocab_size: int = 1024
-    """Tokens for values, single bytes included; the fixed texts come on top."""
+    """Tokens for values, single bytes included; the segments come on top."""
     max_length: int = 4096
     training: Training = field(
         default_factory=lambda: Training(
