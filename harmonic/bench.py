@@ -65,6 +65,7 @@ def run_cell(config: Mapping[str, Any], build: Build) -> Record:
     Returns:
         The record, also of a cell that failed.
     """
+    env.commit()
     run = _Run(config, build)
     error = None
     try:

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,9 @@ def _version(name: str) -> str | None:
         return None
 
 
+@cache
 def commit() -> str | None:
-    """The commit of the checkout the package runs from, None outside one."""
+    """The commit of the checkout the package runs from, asked once: what was loaded, not what was committed since."""
     root = Path(__file__).parent.parent
 
     def git(*arguments: str) -> str:
