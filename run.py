@@ -7,12 +7,13 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harmonic import env
+from harmonic.errors import BadInput
 
 log = logging.getLogger("harmonic")
 records: list[Any] = []
@@ -29,19 +30,30 @@ def main(config: DictConfig) -> None:
     assert isinstance(plain, dict)
     choices = HydraConfig.get().runtime.choices
     shared = {name: plain[name] for name in ("dataset", "metrics", "seed", "n_samples", "cache_dir", "results_dir")}
-    methods = {**plain["references"], plain["label"] or choices["method"]: plain["method"]}
+    methods = {plain["label"] or choices["method"]: plain["method"]}
+    methods |= {name: method for name, method in (plain["references"] or {}).items() if name not in methods}
     logger = instantiate(plain["logger"]) if plain["logger"] else None
     for name, method in methods.items():
         cell = {**shared, "names": {"method": name, "model": choices["model"]}, "method": method}
         log.info("%s, seed %d", name, plain["seed"])
-        record = run_cell(cell, lambda node: instantiate(node, _convert_="all"))
+        record = run_cell(cell, _build)
         records.append(record)
         if record.error:
-            log.error("%s failed in %s: %s", name, record.error["stage"], record.error["message"])
+            log.error("%s failed in %s (%s)", name, record.error["stage"], record.error["type"])
         if logger:
             logger.show(record)
         if record.error and record.error["stage"] == "data":
             break
+
+
+def _build(node: Any) -> Any:
+    """What a node describes; a constructor's own BadInput comes through as it is."""
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, BadInput):
+            raise error.__cause__ from None
+        raise
 
 
 def run() -> int:

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 VERSIONS = {"fit": 1, "sample": 1, "score": 1}
 """Raised when a stage's code changes what it computes, so that older results are not taken for new ones."""
 
+_announced: set[str] = set()
+"""Digests of the splits that this process has described: references share one with their cell."""
+
 Build = Callable[[Any], Any]
 """Configuration node to the object its `_target_` names."""
 
@@ -96,10 +99,12 @@ def _check(config: Mapping[str, Any]) -> None:
 def _load(run: _Run) -> Split:
     split = run.build(run.config["dataset"]).load(run.config["seed"])
     run.digests = {"split": split.digest, "train": digest(split.train)}
-    log.info("%s: %d train, %d val, %d test rows", split.name, len(split.train), len(split.val), len(split.test))
-    log.debug("columns:\n%s", describe(split.schema))
-    for finding in hygiene.summarise(split.hygiene):
-        log.warning("%s: %s", split.name, finding)
+    if split.digest not in _announced:
+        _announced.add(split.digest)
+        rows = f"{len(split.train)} train, {len(split.val)} val, {len(split.test)} test rows"
+        log.info("%s: %s\n%s", split.name, rows, describe(split.schema))
+        for finding in hygiene.summarise(split.hygiene):
+            log.warning("  note: %s", finding)
     return split
 
 
@@ -224,7 +229,7 @@ def _record(run: _Run, error: dict[str, str] | None) -> Record:
     data = {"schema": run.split.schema.to_json(), "hygiene": run.split.hygiene} if run.split else {}
     identity = {name: config[name] for name in ("names", "dataset", "method", "n_samples", "seed")}
     cell = Cell(
-        dataset=run.split.name if run.split else config["dataset"].get("name") or "unnamed",
+        dataset=run.split.name if run.split else config["dataset"]["name"] or Path(config["dataset"]["path"]).stem,
         method=config["names"]["method"],
         model=config["names"]["model"] if "model" in config["method"] else "none",
         seed=config["seed"],

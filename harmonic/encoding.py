@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harmonic.schema import Column, Schema
-from harmonic.table import discrete_texts
+from harmonic.schema import Column, Schema, discrete_texts
 
 EMPTY = -1
 """Code of an empty cell in `Encoded.codes`."""

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harmonic.schema import DISCRETE_KINDS, Column, Schema
-from harmonic.table import Split, discrete_texts
+from harmonic.schema import DISCRETE_KINDS, Column, Schema, discrete_texts
+from harmonic.table import Split
 
 NEAR_CONSTANT_SHARE = 0.99
 SMALL_CLASS_ROWS = 5

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.errors import BadInput
-from harmonic.schema import DISCRETE_KINDS, Column, Kind, Schema, Task
-from harmonic.table import discrete_texts
+from harmonic.schema import DISCRETE_KINDS, Column, Kind, Schema, Task, discrete_texts
 
 DATETIME_FORMATS = (
     "%Y-%m-%d",

@@ -175,3 +175,17 @@ def attach(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """The same table, carrying its schema in `attrs`, where pandas keeps it through copies and row selections."""
     table.attrs["schema"] = schema
     return table
+
+
+def discrete_texts(values: pd.Series, column: Column) -> pd.Series:
+    """Text forms of a category or boolean column; numbers are written as the column stores them (1 and 1.0 are one)."""
+    if not column.stored_as_number:
+        return values.map(str, na_action="ignore").astype(object)
+
+    def write(value: Any, number: float) -> Any:
+        if np.isnan(number):
+            return value
+        return str(int(number)) if column.dtype == "int64" and number % 1 == 0 else str(float(number))
+
+    numbers = pd.to_numeric(values, errors="coerce")
+    return pd.Series([write(*pair) for pair in zip(values, numbers, strict=True)], index=values.index, dtype=object)

@@ -9,24 +9,21 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from harmonic.encoding import Encoder
 from harmonic.errors import BadInput
-from harmonic.schema import DISCRETE_KINDS, Column, Schema, attach
-
-if TYPE_CHECKING:
-    from harmonic.encoding import Encoder
+from harmonic.infer import infer_schema
+from harmonic.schema import DISCRETE_KINDS, Column, Schema, attach, discrete_texts
 
 
 def schema_of(table: pd.DataFrame) -> Schema:
     """The schema a table carries; inferred from its values if it carries none (a DataFrame of the user's own)."""
     if isinstance(table.attrs.get("schema"), Schema):
         return table.attrs["schema"]
-    from harmonic.infer import infer_schema
-
     return infer_schema(table)
 
 
@@ -84,20 +81,6 @@ def _coerce_column(values: pd.Series, column: Column, source: str) -> pd.Series:
     return numbers
 
 
-def discrete_texts(values: pd.Series, column: Column) -> pd.Series:
-    """Text forms of a category or boolean column; numbers are written as the column stores them (1 and 1.0 are one)."""
-    if not column.stored_as_number:
-        return values.map(str, na_action="ignore").astype(object)
-
-    def write(value: Any, number: float) -> Any:
-        if np.isnan(number):
-            return value
-        return str(int(number)) if column.dtype == "int64" and number % 1 == 0 else str(float(number))
-
-    numbers = pd.to_numeric(values, errors="coerce")
-    return pd.Series([write(*pair) for pair in zip(values, numbers, strict=True)], index=values.index, dtype=object)
-
-
 def _refuse(bad: pd.Series, values: pd.Series, column: Column, source: str, found: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad.to_numpy())[0])
@@ -147,10 +130,8 @@ class Split:
             attach(table, self.schema)
 
     @cached_property
-    def encoder(self) -> "Encoder":
+    def encoder(self) -> Encoder:
         """Scales and category codes, fitted once on train and shared by neighbours, metrics and downstream models."""
-        from harmonic.encoding import Encoder
-
         return Encoder.fit(self.train, self.schema)
 
     @cached_property

@@ -39,6 +39,7 @@ SCORES = (
     Score("nrs_published", "NRS published ↑", "nrs_published_holdout"),
 )
 COSTS = (Score("time_fit_s", "fit s", places=0), Score("time_sample_s", "sample s", places=0))
+AS_TRAIN = "as train"
 HOLDOUT = "real hold-out"
 FIRST = ("copy", "independent", HOLDOUT)
 """Rows that the others are read against, in this order."""
@@ -57,28 +58,22 @@ def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
 
 
 def _table(records: Sequence[Record]) -> pd.DataFrame:
-    groups: dict[tuple[str, str, int], list[Record]] = {}
+    groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
-        rows = len_synthetic(record)
+        rows = str(record.config["n_samples"] or AS_TRAIN)
         groups.setdefault((record.cell.method, record.cell.model, rows), []).append(record)
     scores = [score for score in SCORES if any(score.key in record.values for record in records)]
     lines = [_line(key, group, scores) for key, group in groups.items()]
     holdout = _holdout_line(records, scores)
     frame = pd.DataFrame([*lines, *([holdout] if holdout else [])])
     rank = frame["method"].map(lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    order = np.lexsort((frame["model"], frame["method"], rank))
+    order = np.lexsort((frame["rows"], frame["model"], frame["method"], rank))
     return frame.iloc[order].reset_index(drop=True)
 
 
-def len_synthetic(record: Record) -> int:
-    """Rows asked for; 0 where that is as many as train."""
-    return record.config.get("n_samples") or 0
-
-
-def _line(key: tuple[str, str, int], group: Sequence[Record], scores: Sequence[Score]) -> dict[str, str]:
+def _line(key: tuple[str, str, str], group: Sequence[Record], scores: Sequence[Score]) -> dict[str, str]:
     method, model, rows = key
-    name = method + (f" ({rows} rows)" if rows else "")
-    line = {"method": name, "model": "" if model == "none" else model, "seeds": str(len(group))}
+    line = {"method": method, "model": "" if model == "none" else model, "rows": rows, "seeds": str(len(group))}
     failures = sum(record.status == "failed" for record in group)
     for score in scores:
         line[score.title] = FAILED if failures else _cell([r.values.get(score.key) for r in group], score.places)
@@ -100,7 +95,7 @@ def _holdout_line(records: Sequence[Record], scores: Sequence[Score]) -> dict[st
     if not by_seed or all(cell == HOLE for cell in cells.values()):
         return None
     empty = dict.fromkeys((*(score.title for score in scores), *(cost.title for cost in COSTS)), "")
-    return {"method": HOLDOUT, "model": "", "seeds": str(len(by_seed)), **empty, **cells}
+    return {"method": HOLDOUT, "model": "", "rows": "", "seeds": str(len(by_seed)), **empty, **cells}
 
 
 def _cell(values: Sequence[float | None], places: int) -> str:
@@ -120,13 +115,17 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def summary(records: Sequence[Record]) -> str:
-    """The tables of these records, each cell of the grid once, with the errors of failed cells below."""
-    distinct = {record.cell: record for record in records}
-    parts = [f"\n{dataset}\n{to_markdown(table)}" for dataset, table in tables(list(distinct.values())).items()]
+    """The tables of these records, each cell of the grid once, and under them what failed and why.
+
+    A data set that could not be read has no table, just its error.
+    """
+    distinct = {record.cell: record for record in records}.values()
+    readable = [record for record in distinct if not record.error or record.error["stage"] != "data"]
+    parts = [f"\n{dataset}\n{to_markdown(table)}" for dataset, table in tables(readable).items()]
     errors = [
-        f"{record.cell.dataset}/{record.cell.method} seed {record.cell.seed} failed in {record.error['stage']}: "
-        f"{record.error['type']}: {record.error['message']}"
-        for record in distinct.values()
+        f"{record.cell.dataset}/{record.cell.method}/seed{record.cell.seed} failed in {record.error['stage']}: "
+        f"{record.error['message']}"
+        for record in distinct
         if record.error
     ]
     return "\n".join([*parts, *errors])
