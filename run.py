@@ -65,6 +65,9 @@ def run() -> int:
         message = " ".join(str(error).partition("Config search path")[0].split())
         print(f"run.py: {message} (python run.py --help shows the choices)", file=sys.stderr)
         return 2
+    except BadInput as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command takes up where this one stopped", file=sys.stderr)
         return 130

@@ -20,6 +20,8 @@ class File:
     """
 
     def __init__(self, path: str, invalid: Literal["error", "drop"] = "error") -> None:
+        if invalid not in ("error", "drop"):
+            raise BadInput(f"method.invalid must be error or drop, but is {invalid!r}: correct it.")
         self.path = Path(path)
         self.invalid = invalid
         self.report: dict[str, int] = {}

@@ -7,7 +7,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from harmonic.method import Synthesizer
 from harmonic.record import Cell, Record
 from harmonic.seed import derive_seed
 from harmonic.store import Store, stage_key
-from harmonic.table import Split, digest, load_table, save_table
+from harmonic.table import Split, coerce, digest, load_table, save_table
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ def run_cell(config: Mapping[str, Any], build: Build) -> Record:
             error["trace"] = traceback.format_exc()
     record = _record(run, error)
     path = record.write(Path(config["results_dir"]))
+    if record.cell.key != _early_key(config):  # a failure before the rows is over
+        shutil.rmtree(replace(record.cell, key=_early_key(config)).folder(Path(config["results_dir"])), ignore_errors=True)
     if error is None:
         shutil.copyfile(run.store.folder("sample", run.keys["sample"]) / "table.csv", path.parent / "synthetic.csv")
     return record
@@ -159,7 +161,7 @@ def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
         seconds = time.perf_counter() - started
         if len(rows) != n:
             raise SamplingFailed(f"{n} rows were asked for, but {run.config['names']['method']} gave {len(rows)}.")
-        table = split.schema.restore_dtypes(rows)
+        table = coerce(rows, split.schema, "the generated rows")
         cost = {
             "time_sample_s": seconds,
             "sample_rows_per_s": n / seconds,
@@ -224,16 +226,21 @@ def _peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def _early_key(config: Mapping[str, Any]) -> str:
+    """The key of a cell that failed before it was known what its rows depend on."""
+    identity = {name: config[name] for name in ("names", "dataset", "method", "n_samples", "seed")}
+    return stage_key("cell", 1, **identity)
+
+
 def _record(run: _Run, error: dict[str, str] | None) -> Record:
     config = run.config
     data = {"schema": run.split.schema.to_json(), "hygiene": run.split.hygiene} if run.split else {}
-    identity = {name: config[name] for name in ("names", "dataset", "method", "n_samples", "seed")}
     cell = Cell(
         dataset=run.split.name if run.split else config["dataset"]["name"] or Path(config["dataset"]["path"]).stem,
         method=config["names"]["method"],
         model=config["names"]["model"] if "model" in config["method"] else "none",
         seed=config["seed"],
-        key=run.keys.get("sample") or stage_key("cell", 1, **identity),
+        key=run.keys.get("sample") or _early_key(config),
     )
     return Record(
         cell=cell,

@@ -60,7 +60,10 @@ class RowCodec:
         return [*segments, CLOSE]
 
     def _escape(self, text: str) -> str:
-        return text if self.style == "published" else json.dumps(text, ensure_ascii=False)[1:-1]
+        """JSON's escapes; the quote by its number, since a bare one in a value would be taken for the value's end."""
+        if self.style == "published":
+            return text
+        return json.dumps(text, ensure_ascii=False)[1:-1].replace('\\"', "\\u0022")
 
     def order(self, rng: np.random.Generator) -> list[int]:
         """A random order of the features, the target last."""
@@ -76,7 +79,7 @@ class RowCodec:
         """
         try:
             pairs, _ = json.JSONDecoder(object_pairs_hook=list).raw_decode(text.lstrip())
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             raise Unreadable("no JSON object") from None
         is_flat = isinstance(pairs, list) and all(isinstance(pair, tuple) and isinstance(pair[1], str) for pair in pairs)
         if not is_flat:
@@ -137,6 +140,6 @@ def frequent_segments(codec: RowCodec, k: int) -> list[str]:
     """
     keys = [codec.key(place, first=first) for first in (True, False) for place in range(len(codec.schema.columns))]
     prose = [introduction(codec.schema, k), GENERATE, HUMAN, ASSISTANT]
-    categories = [text for column in codec.schema.columns for text in column.categories]
+    categories = [codec._escape(text) for column in codec.schema.columns for text in column.categories]
     named = [text for text in categories if text.isascii() and any(map(str.isalpha, text))]
     return [QUOTE, CLOSE, *keys, *prose, *(f"\nExample {word}: " for word in NUMBER_WORDS[:k]), *named]

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from harmonic.errors import BadInput
+
 PACKAGES = (
     "torch",
     "transformers",
@@ -80,6 +82,8 @@ def device_kind() -> str:
 
 def set_threads(threads: int) -> None:
     """Threads of every numerical library in this process; must come before they are imported to reach all of them."""
+    if not isinstance(threads, int) or threads < 1:
+        raise BadInput(f"threads must be a whole number of at least 1, but is {threads!r}: correct it.")
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

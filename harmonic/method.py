@@ -114,6 +114,9 @@ class Harmonic:
         )
         self.encoder = SegmentEncoder(tokenizer)
         training = self.backbone.training
+        context = getattr(self.model.config, "max_position_embeddings", None)
+        if context is not None and context < training.max_length:
+            training = replace(training, max_length=context)
         lengths = self._instruction_lengths()
         batches = plan_batches(lengths, training, derive_seed(seed, "batches"))
         losses = fine_tune(

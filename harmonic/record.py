@@ -1,6 +1,7 @@
 """A cell's result as one JSON file: what tables, plots and the report are made from."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,25 @@ class Record:
             earlier = read(path)
             if earlier.digests.get("synthetic") == self.digests["synthetic"]:
                 self.scores = {**earlier.scores, **self.scores}
-            if earlier.scores == self.scores and earlier.config == self.config:
+            self.scores = dict(sorted(self.scores.items()))
+            if earlier.status == "done" and _json([earlier.scores, earlier.config]) == _json([self.scores, self.config]):
                 return path
         self.scores = dict(sorted(self.scores.items()))
-        write_atomically(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        write_atomically(path, _json(asdict(self)) + "\n")
         return path
+
+
+def _json(plain: Any) -> str:
+    return json.dumps(_finite(plain), indent=1, ensure_ascii=False, sort_keys=False, allow_nan=False)
+
+
+def _finite(plain: Any) -> Any:
+    """The same with None for every number that is none: JSON has no NaN."""
+    if isinstance(plain, dict):
+        return {name: _finite(value) for name, value in plain.items()}
+    if isinstance(plain, (list, tuple)):
+        return [_finite(value) for value in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def read(path: Path) -> Record:

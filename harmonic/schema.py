@@ -93,6 +93,8 @@ class Column:
         if self.kind == "text":
             return text
         if self.kind == "datetime":
+            if not any(map(str.isdigit, text)):  # pandas takes "now", "today", "nan" and "NaT" for moments
+                raise ValueError("not a date")
             try:
                 moment = pd.to_datetime(text, format=self.datetime_format)
             except ValueError:

@@ -25,10 +25,10 @@ def main(arguments: list[str]) -> int:
     try:
         options = {**DEFAULTS, **_parse(arguments)}
         lines = export(options["dataset"], options["method"], options["what"], int(options["seed"]))
-    except BadInput as error:
+        Path(options["out"]).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    except (BadInput, OSError) as error:
         print(f"export_instructions.py: {error}", file=sys.stderr)
         return 1
-    Path(options["out"]).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     print(f"{options['out']}: {len(lines)} instructions")
     return 0
 
@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
 def _parse(arguments: list[str]) -> dict[str, str]:
     pairs = dict(argument.partition("=")[::2] for argument in arguments)
     unknown = sorted(set(pairs) - set(DEFAULTS))
+    if not pairs.get("seed", "0").isdecimal():
+        raise BadInput(f"seed must be a whole number of at least 0, but is {pairs['seed']!r}.")
     if unknown or not pairs.get("dataset") or not pairs.get("out"):
         raise BadInput(f"dataset=… and out=… must be given, and nothing but {', '.join(DEFAULTS)}; found {arguments}.")
     return pairs

@@ -157,12 +157,12 @@ def easy_codec(easy_schema: Schema) -> Any:
 @pytest.fixture(scope="session")
 def easy_encoder(easy_codec: Any, easy_table: pd.DataFrame) -> Any:
     """The scratch tokenizer of `easy_table`, for instructions of two examples."""
-    from harmonic.codec import fixed_segments
+    from harmonic.codec import frequent_segments
     from harmonic.lm.load import table_tokenizer
     from harmonic.lm.segments import SegmentEncoder
 
     values = (text for row in easy_codec.cells(easy_table) for text in row)
-    return SegmentEncoder(table_tokenizer(values, fixed_segments(easy_codec, 2), 300))
+    return SegmentEncoder(table_tokenizer(values, frequent_segments(easy_codec, 2), 300))
 
 
 @pytest.fixture(scope="session")
@@ -173,3 +173,27 @@ def easy_instructions(easy_codec: Any, easy_table: pd.DataFrame) -> list[Any]:
     rows = [easy_codec.row(cells) for cells in easy_codec.cells(easy_table)]
     prompts = [wrap(instruction(easy_codec.schema, rows[place - 2 : place])) for place in range(2, len(rows))]
     return [Instruction(prompt, row) for prompt, row in zip(prompts, rows[2:], strict=True)]
+
+
+@pytest.fixture(scope="session")
+def quick_harmonic() -> Callable[..., Any]:
+    """Makes a HARMONIC that learns `easy_table` in seconds: two examples, two layers; other settings on request."""
+    from harmonic.lm.batches import Training
+    from harmonic.lm.load import Scratch
+    from harmonic.lm.module import Compute
+    from harmonic.lm.sampler import Decoding
+    from harmonic.method import Harmonic, Sampling
+
+    def build(steps: int = 220, model: Any = None, compute: Any = None, **settings: Any) -> Harmonic:
+        training = Training("all", min_steps=steps, batch_size=8, learning_rate=5e-3, warmup=0.05, max_length=1024)
+        scratch = Scratch(64, 2, 2, 128, vocab_size=300, max_length=1024, training=training)
+        chosen = {"k": 2, "sampling": Sampling(decoding=Decoding(temperature=0.7)), **settings}
+        return Harmonic(model or scratch, compute=compute or Compute("cpu", "32-true"), **chosen)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def learnt(quick_harmonic: Callable[..., Any], easy_table: pd.DataFrame) -> Any:
+    """A HARMONIC that has learnt `easy_table`; tests may sample from it, and must not fit it."""
+    return quick_harmonic().fit(easy_table, seed=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harmonic.codec import GENERATE, QUOTE, RowCodec, Unreadable, fixed_segments, instruction, introduction, wrap
+from harmonic.codec import GENERATE, QUOTE, RowCodec, Unreadable, frequent_segments, instruction, introduction, wrap
 from harmonic.schema import Column, Schema
 
 PETS = Schema(
@@ -20,7 +20,20 @@ PETS = Schema(
     description="adopting animals",
 )
 FRAME = pd.DataFrame({"age": [9.0, np.nan], "sex": ["f", "m"], "weight": [4.5, 30.0]})
-NASTY = ['say "hi"', "back\\slash", "\\", '\\"', "tab\tline\nfeed", "café ☕", "\u2028\x00\x1f", "}", '", "sex": "m', " a ", "NaN", "<eos>"]
+NASTY = [
+    'say "hi"',
+    "back\\slash",
+    "\\",
+    '\\"',
+    "tab\tline\nfeed",
+    "café ☕",
+    "\u2028\x00\x1f",
+    "}",
+    '", "sex": "m',
+    " a ",
+    "NaN",
+    "<eos>",
+]
 
 
 def one_column(column, other="x"):
@@ -191,15 +204,23 @@ def test_segments_are_keys_values_quotes_and_a_close():
 
 
 @pytest.mark.parametrize("k", [1, 5, 9])
-def test_fixed_segments_are_all_but_the_values(k):
-    """Oracle: invariant. In whatever order, what is no value of an instruction is a fixed segment, and none is idle."""
+def test_frequent_segments_are_what_the_format_fixes_and_named_categories(k):
+    """Oracle: invariant. In whatever order, what is no value of an instruction is among them, and nothing else is idle."""
     codec = RowCodec(PETS)
     used = set()
     for order in (None, [0, 2, 1], [2, 0, 1], [1, 0, 2]):
         text = wrap(instruction(PETS, [codec.row(["VALUE"] * 3, order)] * k))
         used |= {segment for segment in text if segment != "VALUE"}
-    assert used == set(fixed_segments(codec, k))
+    assert set(frequent_segments(codec, k)) == used | {"f", "m"}
     assert GENERATE in used
+
+
+def test_named_categories_are_frequent_as_they_are_written():
+    """Oracle: the cells themselves: a category that needs escapes is a segment in its escaped form."""
+    values = ["red", 'say "hi"', "back\\slash", "tab\there"]
+    codec = one_column(Column("c", "category", "str", categories=tuple(sorted(values))))
+    cells = codec.cells(pd.DataFrame({"c": values, "x": ["1"] * 4}))
+    assert {row[0] for row in cells} <= set(frequent_segments(codec, 3))
 
 
 def test_more_examples_than_number_words_are_refused():

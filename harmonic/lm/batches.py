@@ -86,7 +86,7 @@ def collate(instructions: Sequence[Instruction], encoder: SegmentEncoder, traini
     if longest > training.max_length:
         raise BadInput(
             f"an instruction of {longest} tokens exceeds model.training.max_length={training.max_length}: "
-            f"raise it, lower method.k, or drop columns with dataset.drop."
+            f"raise it (where the model's context allows), lower method.k, or drop columns with dataset.drop."
         )
     ids, mask = pad_left(rows, tokenizer.pad_token_id)
     targets = answers if training.loss_on == "answer" else [row[1:] for row in rows]

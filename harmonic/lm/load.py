@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -153,7 +154,13 @@ class Pretrained:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return peft.get_peft_model(model, config), tokenizer
+            try:
+                return peft.get_peft_model(model, config), tokenizer
+            except ValueError as error:
+                raise BadInput(
+                    f"model.lora.targets must name modules of {self.path}, but {str(error).split('. ')[0]}: "
+                    f"use all-linear, or that model's own names."
+                ) from None
 
     def restore(self, folder: Path) -> tuple[Any, Any]:
         """See `Backbone.restore`; an adapter is laid over the original weights."""
@@ -167,7 +174,7 @@ class Pretrained:
     def _load_model(self) -> Any:
         try:
             return AutoModelForCausalLM.from_pretrained(self.path, revision=self.revision, dtype=self.dtype)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise BadInput(self._cannot_load("a causal language model (config.json and weights)", error)) from error
 
     def _load_tokenizer(self, path: str) -> Any:

@@ -148,16 +148,22 @@ class _Progress(Callback):
 
     def __init__(self, sizes: Sequence[int], start: int) -> None:
         self.sizes, self.start = sizes, start
+        self.bar: tqdm | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self.bar = progress_bar("fine-tuning", sum(self.sizes), sum(self.sizes[: self.start]))
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.bar.set_postfix(loss=f"{np.mean(module.losses[-50:]):.3f}", refresh=False)
-        self.bar.update(self.sizes[batch_idx])
+        if self.bar is not None:
+            self.bar.set_postfix(loss=f"{np.mean(module.losses[-50:]):.3f}", refresh=False)
+            self.bar.update(self.sizes[batch_idx])
 
-    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.bar.close()
+    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def on_exception(self, trainer: lightning.Trainer, module: Any, exception: BaseException) -> None:
+        self.teardown(trainer, module, "fit")
 
 
 def progress_bar(what: str, total: int, done: int = 0) -> tqdm:

@@ -116,25 +116,23 @@ def sample_rows(
     write = _write_values if decoding.form == "given" else _write_freely
     result = Generation()
     limit = max(PATIENCE, int(n * decoding.max_tries))
-    bar = progress_bar("sampling", n)
-    while len(result.rows) < n:
-        if result.tried >= limit or (result.tried >= PATIENCE and not result.rows):
-            bar.close()
-            raise SamplingFailed(_failure(result, n, limit))
-        rate = len(result.rows) / result.tried if result.rows else 1.0
-        wanted = int((n - len(result.rows)) / rate * 1.1) + 1
-        size = min(decoding.batch_size, limit - result.tried, wanted)
-        prompts = [prompt(number) for number in range(result.tried, result.tried + size)]
-        devices = [compute.device] if compute.device.type == "cuda" else []
-        with torch.inference_mode(), compute.autocast(), torch.random.fork_rng(devices=devices):
-            torch.manual_seed(derive_seed(seed, "tokens", result.tried))
-            texts, tokens = write(model, encoder, prompts, limits, decoding, compute.device)
-        result.new_tokens += tokens
-        before = len(result.rows)
-        _keep_readable(texts, read, n, result)
-        bar.set_postfix(valid=f"{len(result.rows) / result.tried:.0%}", refresh=False)
-        bar.update(len(result.rows) - before)
-    bar.close()
+    with progress_bar("sampling", n) as bar:
+        while len(result.rows) < n:
+            if result.tried >= limit or (result.tried >= PATIENCE and not result.rows):
+                raise SamplingFailed(_failure(result, n, limit))
+            rate = len(result.rows) / result.tried if result.rows else 1.0
+            wanted = int((n - len(result.rows)) / rate * 1.1) + 1
+            size = min(decoding.batch_size, limit - result.tried, wanted)
+            prompts = [prompt(number) for number in range(result.tried, result.tried + size)]
+            devices = [compute.device] if compute.device.type == "cuda" else []
+            with torch.inference_mode(), compute.autocast(), torch.random.fork_rng(devices=devices):
+                torch.manual_seed(derive_seed(seed, "tokens", result.tried))
+                texts, tokens = write(model, encoder, prompts, limits, decoding, compute.device)
+            result.new_tokens += tokens
+            before = len(result.rows)
+            _keep_readable(texts, read, n, result)
+            bar.set_postfix(valid=f"{len(result.rows) / result.tried:.0%}", refresh=False)
+            bar.update(len(result.rows) - before)
     return result
 
 

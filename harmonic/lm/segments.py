@@ -24,7 +24,7 @@ class SegmentEncoder:
             self.prefix = self._plain(SENTINEL)
 
     def _plain(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def encode(self, segments: Iterable[str]) -> list[int]:
         """Token ids of the segments, one after the other."""

@@ -1,5 +1,11 @@
-"""Records to tables: one per data set, a row per method and model, mean and standard deviation over seeds."""
+"""Records to tables: one per data set, a row per method and model, mean and standard deviation over seeds.
 
+Two configurations of one method are two rows, told apart by a hash; `label=` on the command line gives them names.
+"""
+
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,22 +64,39 @@ def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
 
 
 def _table(records: Sequence[Record]) -> pd.DataFrame:
-    groups: dict[tuple[str, str, str], list[Record]] = {}
-    for record in records:
-        rows = str(record.config["n_samples"] or AS_TRAIN)
-        groups.setdefault((record.cell.method, record.cell.model, rows), []).append(record)
     scores = [score for score in SCORES if any(score.key in record.values for record in records)]
-    lines = [_line(key, group, scores) for key, group in groups.items()]
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(_meaning(record), []).append(record)
+    lines = [_line(group, scores) for group in groups.values()]
+    names = Counter((line["method"], line["model"], line["rows"]) for line in lines)
+    for meaning, line in zip(groups, lines, strict=True):
+        if names[line["method"], line["model"], line["rows"]] > 1:
+            line["method"] += f" [{hashlib.sha256(meaning.encode()).hexdigest()[:6]}]"
     holdout = _holdout_line(records, scores)
-    frame = pd.DataFrame([*lines, *([holdout] if holdout else [])])
-    rank = frame["method"].map(lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    order = np.lexsort((frame["rows"], frame["model"], frame["method"], rank))
-    return frame.iloc[order].reset_index(drop=True)
+    lines += [holdout] if holdout else []
+    return pd.DataFrame(sorted(lines, key=_rank)).reset_index(drop=True)
 
 
-def _line(key: tuple[str, str, str], group: Sequence[Record], scores: Sequence[Score]) -> dict[str, str]:
-    method, model, rows = key
-    line = {"method": method, "model": "" if model == "none" else model, "rows": rows, "seeds": str(len(group))}
+def _rank(line: dict[str, str]) -> tuple[int, str, str, int]:
+    first = FIRST.index(line["method"]) if line["method"] in FIRST else len(FIRST)
+    return first, line["method"], line["model"], int(line["rows"]) if line["rows"].isdecimal() else 0
+
+
+def _meaning(record: Record) -> str:
+    """What tells two methods apart: name, model and configuration, less the seed."""
+    config = {name: value for name, value in record.config.items() if name != "seed"}
+    return json.dumps([record.cell.method, record.cell.model, config], sort_keys=True)
+
+
+def _line(group: Sequence[Record], scores: Sequence[Score]) -> dict[str, str]:
+    cell = group[0].cell
+    line = {
+        "method": cell.method,
+        "model": "" if cell.model == "none" else cell.model,
+        "rows": str(group[0].config["n_samples"] or AS_TRAIN),
+        "seeds": str(len(group)),
+    }
     failures = sum(record.status == "failed" for record in group)
     for score in scores:
         line[score.title] = FAILED if failures else _cell([r.values.get(score.key) for r in group], score.places)
@@ -86,9 +109,12 @@ def _line(key: tuple[str, str, str], group: Sequence[Record], scores: Sequence[S
 
 def _holdout_line(records: Sequence[Record], scores: Sequence[Score]) -> dict[str, str] | None:
     """The real hold-out's own scores, one value per seed: whatever method's record they stand in, they are the same."""
-    by_seed = {record.cell.seed: record for record in records if record.status == "done"}
+    by_seed: dict[int, dict[str, float]] = {}
+    for record in records:
+        if record.status == "done":
+            by_seed.setdefault(record.cell.seed, {}).update(record.values)
     cells = {
-        score.title: _cell([r.values.get(score.holdout) for r in by_seed.values()], score.places)
+        score.title: _cell([values.get(score.holdout) for values in by_seed.values()], score.places)
         for score in scores
         if score.holdout
     }

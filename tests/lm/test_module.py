@@ -1,0 +1,215 @@
+"""Fine-tuning. Oracles: the loss computed by hand, and an unbroken run, bit for bit."""
+
+from itertools import pairwise
+
+import numpy as np
+import peft
+import pytest
+import torch
+
+from harmonic.lm.batches import Training, collate, plan_batches
+from harmonic.lm.module import CHECKPOINT, Compute, FineTuning, fine_tune
+
+CPU = Compute("cpu", "32-true", checkpoint_minutes=0)
+FAMILIES = ("llama", "gpt2", "qwen3")
+
+
+@pytest.fixture
+def vocabulary(easy_encoder):
+    return len(easy_encoder.tokenizer)
+
+
+def by_hand(model, encoder, instructions, whole):
+    """Mean over tokens of -log p, each text read alone, from the logits of every position."""
+    losses = []
+    for item in instructions:
+        prompt = encoder.encode(item.prompt)
+        ids = [*prompt, *encoder.encode(item.answer), encoder.tokenizer.eos_token_id]
+        with torch.no_grad():
+            scores = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        start = 1 if whole else len(prompt)
+        losses += [-float(scores[place - 1, ids[place]]) for place in range(start, len(ids))]
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("loss_on", ["answer", "all"])
+def test_the_loss_by_hand(tiny_model, easy_encoder, easy_instructions, vocabulary, family, loss_on):
+    """Oracle: cross-entropy by hand, each text alone; so padding changes nothing."""
+    model = tiny_model(family, vocabulary)
+    lengths = [len(easy_encoder.encode(item.prompt)) for item in easy_instructions]
+    chosen = [easy_instructions[place] for place in np.argsort(lengths)[[0, 3, -1]]]
+    module = FineTuning(model, Training(), steps=1, seed=0)
+    for items in ([chosen[0]], chosen):
+        batch = collate(items, easy_encoder, Training(loss_on=loss_on))
+        assert (batch["attention_mask"] == 0).any() == (len(items) > 1)
+        loss = module.training_step(batch, 0).item()
+        assert loss == pytest.approx(by_hand(model, easy_encoder, items, loss_on == "all"), abs=1e-5)
+
+
+def run(model, encoder, instructions, training, work_dir=None, stop_at=None, error=RuntimeError):
+    """Fine-tunes on 11 batches of 4 (an odd number, so that accumulation ends on half a step)."""
+    batches = plan_batches(np.arange(len(instructions)), training, seed=3)[:11]
+    asked = 0
+
+    def instruct(epoch, number):
+        nonlocal asked
+        asked += 1
+        if stop_at is not None and asked > stop_at:
+            raise error("killed")
+        return instructions[number]
+
+    losses = fine_tune(model, encoder, batches, instruct, training, CPU, seed=5, work_dir=work_dir)
+    return losses, asked
+
+
+def with_lora(model, seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, lora_dropout=0.2, target_modules=["q_proj", "v_proj"])
+        return peft.get_peft_model(model, config)
+
+
+@pytest.fixture
+def make(tiny_model, vocabulary):
+    return {
+        "gpt2": lambda: tiny_model("gpt2", vocabulary, dropout=0.1),
+        "lora": lambda: with_lora(tiny_model("llama", vocabulary)),
+    }
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "lora"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("stop_at", [[14], [21, 9]])
+def test_a_run_that_was_killed_ends_as_an_unbroken_one(
+    make, easy_encoder, easy_instructions, tmp_path, family, accumulate, stop_at
+):
+    """Oracle: the unbroken run: weights and losses, bit for bit, with dropout; killed once and killed twice."""
+    training = Training(epochs=2, batch_size=4, accumulate=accumulate, learning_rate=1e-2, warmup=0.2)
+    unbroken = make[family]()
+    start = weights(unbroken)
+    losses, asked = run(unbroken, easy_encoder, easy_instructions, training)
+    assert len(losses) == 11
+    assert not equal(start, weights(unbroken))
+    for stop in stop_at:
+        with pytest.raises(RuntimeError, match="killed"):
+            run(make[family](), easy_encoder, easy_instructions, training, tmp_path, stop)
+    resumed = make[family]()
+    again, asked_again = run(resumed, easy_encoder, easy_instructions, training, tmp_path)
+    assert asked_again < asked  # it did not start afresh
+    assert again == losses
+    assert equal(weights(unbroken), weights(resumed))
+
+
+def test_dropout_is_active(tiny_model, vocabulary, easy_encoder, easy_instructions):
+    """Oracle: the same run without dropout; else the bitwise tests would not test the random stream."""
+    training = Training(batch_size=4)
+    losses = [
+        run(tiny_model("gpt2", vocabulary, dropout=p), easy_encoder, easy_instructions, training)[0] for p in (0.0, 0.1)
+    ]
+    assert losses[0][0] != losses[1][0]
+
+
+def test_a_run_killed_after_its_last_batch(make, easy_encoder, easy_instructions, tmp_path):
+    """Oracle: the finished run. Nothing is left to train, and nothing is trained twice."""
+    training = Training(epochs=2, batch_size=4)
+    finished, again = make["gpt2"](), make["gpt2"]()
+    losses, _ = run(finished, easy_encoder, easy_instructions, training, tmp_path)
+    taken_up, asked = run(again, easy_encoder, easy_instructions, training, tmp_path)
+    assert asked == 0
+    assert taken_up == losses
+    assert equal(weights(finished), weights(again))
+
+
+def test_ctrl_c_is_a_keyboard_interrupt(make, easy_encoder, easy_instructions, tmp_path):
+    """Oracle: Python's own; Lightning would end the process with a status of its own. The checkpoint is whole."""
+    training = Training(epochs=2, batch_size=4)
+    unbroken, resumed = make["gpt2"](), make["gpt2"]()
+    losses, _ = run(unbroken, easy_encoder, easy_instructions, training)
+    with pytest.raises(KeyboardInterrupt):
+        run(make["gpt2"](), easy_encoder, easy_instructions, training, tmp_path, 14, KeyboardInterrupt)
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
+    assert run(resumed, easy_encoder, easy_instructions, training, tmp_path)[0] == losses
+    assert equal(weights(unbroken), weights(resumed))
+
+
+def test_the_same_seed_twice_and_another_seed(make, easy_encoder, easy_instructions):
+    """Oracle: bitwise repetition, whatever the global random state; dropout's seed matters."""
+    training = Training(batch_size=4)
+    batches = plan_batches(np.arange(len(easy_instructions)), training, seed=3)
+    trained = []
+    for noise, seed in ((1, 5), (2, 5), (1, 6)):
+        torch.manual_seed(noise)
+        model = make["gpt2"]()
+        fine_tune(model, easy_encoder, batches, lambda _, n: easy_instructions[n], training, CPU, seed=seed)
+        trained.append(weights(model))
+    assert equal(trained[0], trained[1])
+    assert not equal(trained[0], trained[2])
+
+
+def test_a_lora_checkpoint_holds_what_is_trained(make, easy_encoder, easy_instructions, tmp_path):
+    """Oracle: the names PEFT gives; a checkpoint of a 7 B model must not hold 7 B weights."""
+    model = make["lora"]()
+    before = weights(model)
+    run(model, easy_encoder, easy_instructions, Training(batch_size=4, learning_rate=1e-2), tmp_path)
+    kept = torch.load(tmp_path / CHECKPOINT, weights_only=True)["state_dict"]
+    trained = {f"model.{name}" for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert set(kept) == trained
+    assert all(".lora_" in name for name in kept)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items() if "lora_" not in name)
+
+
+@pytest.mark.parametrize("family", ["llama", "lora"])
+def test_gradient_checkpointing_changes_memory_not_numbers(tiny_model, vocabulary, easy_encoder, easy_instructions, family):
+    """Oracle: the same run without it."""
+    ends = []
+    for checkpointing in (False, True):
+        model = tiny_model("llama", vocabulary)
+        if family == "lora":
+            config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"], init_lora_weights=False)
+            torch.manual_seed(0)
+            model = peft.get_peft_model(model, config)
+        before = weights(model)
+        training = Training(batch_size=4, learning_rate=1e-2, gradient_checkpointing=checkpointing)
+        losses, _ = run(model, easy_encoder, easy_instructions, training)
+        assert any(getattr(module, "gradient_checkpointing", False) for module in model.modules()) == checkpointing
+        changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        assert changed == {name for name, value in model.named_parameters() if value.requires_grad}
+        ends.append(losses)
+    assert ends[0] == pytest.approx(ends[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_learns(tiny_model, vocabulary, easy_encoder, easy_instructions, family):
+    """Oracle: the loss of uniform guessing, log of the vocabulary, where training starts; it falls well below."""
+    model = tiny_model(family, vocabulary)
+    training = Training(loss_on="all", epochs=1, batch_size=4, learning_rate=1e-2)
+    losses, _ = run(model, easy_encoder, easy_instructions, training)
+    assert losses[0] == pytest.approx(np.log(vocabulary), abs=0.3)
+    assert losses[-1] < 0.8 * losses[0]
+    assert not model.training
+
+
+def test_the_rate_rises_and_falls_over_the_whole_run(tiny_model, vocabulary):
+    """Oracle: by hand: up over the first fifth of 10 steps, then along a cosine to 0."""
+    module = FineTuning(tiny_model("llama", vocabulary), Training(learning_rate=1.0, warmup=0.2), steps=10, seed=0)
+    made = module.configure_optimizers()
+    optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    cosine = [0.5 * (1 + np.cos(np.pi * place / 8)) for place in range(8)]
+    assert rates == pytest.approx([0.0, 0.5, *cosine])
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0)
+    assert all(after < before for before, after in pairwise(rates[2:]))
+    assert made["lr_scheduler"]["interval"] == "step"

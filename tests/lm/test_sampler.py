@@ -1,0 +1,292 @@
+"""Sampling. Oracles: one forward pass over the whole text, the grammar of a row, counts that add up, repetition."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from harmonic.codec import QUOTE, RowCodec, Unreadable
+from harmonic.errors import SamplingFailed
+from harmonic.lm.module import Compute
+from harmonic.lm.sampler import PATIENCE, Decoding, Limits, Prompt, _Reader, sample_rows
+from harmonic.lm.segments import SegmentEncoder
+from harmonic.schema import Column, Schema
+
+CPU = Compute("cpu", "32-true")
+FAMILIES = ("llama", "gpt2", "qwen3")
+LIMITS = Limits(row=24, value=6)
+
+
+@pytest.fixture
+def ask(easy_codec, easy_instructions):
+    """Prompts whose columns come in another order with each number."""
+
+    def prompt(number):
+        order = easy_codec.order(np.random.default_rng(number))
+        keys = [easy_codec.key(place, first=rank == 0) for rank, place in enumerate(order)]
+        return Prompt(easy_instructions[number % len(easy_instructions)].prompt, keys)
+
+    return prompt
+
+
+@pytest.fixture
+def digits(tiny_model, easy_encoder):
+    """A model that writes nothing but digits and quotes; the quote is likely, and never comes first."""
+
+    def build(family="llama"):
+        model = tiny_model(family, len(easy_encoder.tokenizer))
+        allowed = torch.full((len(easy_encoder.tokenizer),), -torch.inf)
+        allowed[easy_encoder.encode(list("0123456789"))] = 0.0
+        allowed[easy_encoder.encode([QUOTE])] = 1.0
+        forward = model.forward
+
+        def restricted(*args, **kwargs):
+            output = forward(*args, **kwargs)
+            output.logits = output.logits + allowed
+            return output
+
+        model.forward = restricted
+        return model
+
+    return build
+
+
+@pytest.fixture
+def reciting(tiny_model):
+    """Makes a model that says one text, token by token, whatever it reads; `told` counts its words."""
+
+    def build(vocabulary, script):
+        model = tiny_model("llama", vocabulary)
+        forward, model.told = model.forward, []
+
+        def recite(*args, **kwargs):
+            output = forward(*args, **kwargs)
+            output.logits = torch.full_like(output.logits, -torch.inf)
+            output.logits[:, -1, script[min(len(model.told), len(script) - 1)]] = 0.0
+            model.told.append(1)
+            return output
+
+        model.forward = recite
+        return model
+
+    return build
+
+
+def keep(text):
+    return {"text": text}
+
+
+def write(model, encoder, ask, n, read=keep, seed=0, limits=LIMITS, **decoding):
+    return sample_rows(model, encoder, ask, read, n, limits=limits, decoding=Decoding(**decoding), compute=CPU, seed=seed)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reading_in_chunks_is_reading_at_once(tiny_model, easy_encoder, family):
+    """Oracle: one forward pass over each whole text, alone; chunks are uneven and some of them empty."""
+    rng = np.random.default_rng(0)
+    vocabulary = len(easy_encoder.tokenizer)
+    model = tiny_model(family, vocabulary)
+    texts = [rng.integers(3, vocabulary, 40).tolist() for _ in range(4)]
+    reader = _Reader(model, len(texts), pad=0, device=torch.device("cpu"))
+    read = [0] * len(texts)
+    compared = 0
+    for widths in [(3, 9, 1, 5), (1, 0, 1, 0), (0, 0, 0, 7), (1, 1, 0, 1), (12, 2, 1, 0), (0, 0, 1, 1), (2, 6, 3, 4)]:
+        chunks = [text[at : at + width] for text, at, width in zip(texts, read, widths, strict=True)]
+        read = [at + width for at, width in zip(read, widths, strict=True)]
+        with torch.inference_mode():
+            logits = reader.feed(chunks)
+            for row, width in enumerate(widths):
+                if width:
+                    whole = model(input_ids=torch.tensor([texts[row][: read[row]]])).logits[0, -1]
+                    torch.testing.assert_close(logits[row], whole, atol=1e-4, rtol=0)
+                    compared += 1
+    assert compared == 19
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_likeliest_rows_are_those_a_plain_search_finds(digits, easy_encoder, ask, family):
+    """Oracle: each row alone, token by token, from whole forward passes; top_k=1 leaves nothing to chance."""
+    model, limits = digits(family), Limits(row=0, value=3)
+    texts = [row["text"] for row in write(model, easy_encoder, ask, 5, limits=limits, top_k=1, batch_size=5).rows]
+    quote = easy_encoder.encode([QUOTE])[0]
+    for number, text in enumerate(texts):
+        prompt, expected = ask(number), ""
+        ids = easy_encoder.encode(prompt.text)
+        for key in prompt.keys:
+            ids += easy_encoder.encode([key])
+            value = []
+            while len(value) < limits.value:
+                with torch.inference_mode():
+                    drawn = int(model(input_ids=torch.tensor([ids + value])).logits[0, -1].argmax())
+                if drawn == quote:
+                    break
+                value.append(drawn)
+            ids += [*value, quote]
+            expected += key + easy_encoder.decode(value) + QUOTE
+        assert text == expected + "}"
+
+
+def test_each_row_is_json_with_the_keys_asked_for(digits, easy_encoder, easy_codec, ask):
+    """Oracle: the standard library's JSON, and the prompts' own order of columns; values keep to their limit."""
+    result = write(digits(), easy_encoder, ask, 40, batch_size=7)
+    assert len(result.rows) == 40
+    lengths = set()
+    for number, row in enumerate(result.rows):
+        pairs = json.loads(row["text"], object_pairs_hook=list)
+        order = easy_codec.order(np.random.default_rng(number))
+        assert [name for name, _ in pairs] == [easy_codec.schema.names[place] for place in order]
+        lengths |= {len(value) for _, value in pairs}
+        assert row["text"].startswith(ask(number).keys[0])
+    assert lengths == set(range(LIMITS.value + 1))
+
+
+@pytest.mark.parametrize("n", [1, 64, 150])
+def test_counts_add_up_and_rows_are_exactly_n(digits, easy_encoder, ask, n):
+    """Oracle: a count beside the reader, of one that refuses every third text for one of two reasons."""
+    seen = []
+
+    def read(text):
+        seen.append(text)
+        if len(seen) % 3 == 0:
+            raise Unreadable("third" if len(seen) % 2 else "sixth")
+        return {"text": text}
+
+    result = write(digits(), easy_encoder, ask, n, read, batch_size=64)
+    assert [row["text"] for row in result.rows] == [text for place, text in enumerate(seen, 1) if place % 3]
+    assert len(result.rows) == n
+    counts = result.counts()
+    assert counts["tried"] == len(seen) == counts["kept"] + sum(counts["rejected"].values())
+    assert counts["rejected"].get("sixth", 0) == len(seen) // 6
+    assert counts["rejected"].get("third", 0) == len(seen) // 3 - len(seen) // 6
+    assert counts["validity"] == n / len(seen)
+    assert counts["new_tokens"] >= 6 * n  # six columns, each with a token or more
+
+
+def test_the_same_seed_writes_the_same_rows(digits, easy_encoder, ask):
+    """Oracle: repetition, whatever the global random state, which is left as it was; other seeds write other rows."""
+    texts = []
+    for noise, seed in ((1, 0), (2, 0), (1, 1)):
+        torch.manual_seed(noise)
+        texts.append([row["text"] for row in write(digits(), easy_encoder, ask, 30, seed=seed, batch_size=8).rows])
+        after = torch.rand(1)
+        torch.manual_seed(noise)
+        assert torch.equal(after, torch.rand(1))
+    assert texts[0] == texts[1]
+    assert texts[0] != texts[2]
+    assert len(set(texts[0])) == 30
+
+
+def test_a_longer_run_starts_like_a_shorter_one(digits, easy_encoder, ask):
+    """Oracle: repetition; each batch draws from its own stream."""
+    short, long = (write(digits(), easy_encoder, ask, n, batch_size=8).rows for n in (8, 24))
+    assert short == long[:8]
+
+
+@pytest.mark.parametrize("form", ["given", "free"])
+def test_what_is_never_readable_fails_and_shows_what_was_written(tiny_model, easy_encoder, ask, form):
+    """Oracle: the reader's own words and the texts it saw; it gives up after so many tries in vain."""
+    seen = []
+
+    def read(text):
+        seen.append(text)
+        raise Unreadable("never good enough")
+
+    model = tiny_model("llama", len(easy_encoder.tokenizer))
+    with pytest.raises(SamplingFailed) as error:
+        write(model, easy_encoder, ask, 500, read, form=form, limits=Limits(row=8, value=2))
+    message = str(error.value)
+    assert len(seen) == PATIENCE
+    assert f"0 of 500 rows were valid after {PATIENCE} tries" in message
+    assert f"never good enough ({PATIENCE})" in message
+    assert seen[0][:200].replace("\n", " ") in message
+    assert "max_tries" in message
+
+
+def test_tries_are_limited(digits, easy_encoder, ask):
+    """Oracle: by hand: 300 rows at 2 tries each are 600 texts, of which a tenth is readable."""
+    seen = []
+
+    def read(text):
+        seen.append(text)
+        if len(seen) % 10:
+            raise Unreadable("nine in ten")
+        return {"text": text}
+
+    with pytest.raises(SamplingFailed, match=r"60 of 300 rows were valid after 600 tries \(limit 600\)"):
+        write(digits(), easy_encoder, ask, 300, read, max_tries=2.0, limits=Limits(row=0, value=1))
+    assert len(seen) == 600
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_free_model_that_learnt_nothing_writes_no_rows(tiny_model, easy_encoder, easy_codec, ask, family):
+    """Oracle: the codec; random weights write no JSON, and nothing runs forever."""
+    model = tiny_model(family, len(easy_encoder.tokenizer))
+    with pytest.raises(SamplingFailed, match="no JSON object"):
+        write(model, easy_encoder, ask, 10, easy_codec.read, form="free", limits=Limits(row=8, value=2))
+
+
+def test_free_text_starts_at_the_answer_and_ends_at_the_end(reciting, easy_encoder, ask):
+    """Oracle: a model that says one sentence by position: the answer's tokens and the end, whatever padding precedes."""
+    tokenizer = easy_encoder.tokenizer
+    answer = [*easy_encoder.encode(['{"size": "', "12", QUOTE, "}"]), tokenizer.eos_token_id]
+    prompts = [len(easy_encoder.encode(ask(number).text)) for number in range(6)]
+    assert len(set(prompts)) > 1
+    model = reciting(len(tokenizer), answer)
+    result = write(model, easy_encoder, ask, 6, form="free", batch_size=6)
+    assert [row["text"] for row in result.rows] == ['{"size": "12"}'] * 6
+    assert len(model.told) == len(answer)  # it stops once every row has ended
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"temperature": 1.0}, [0.5, 0.3, 0.2]),
+        ({"temperature": 0.5}, [0.25 / 0.38, 0.09 / 0.38, 0.04 / 0.38]),
+        ({"top_k": 2}, [0.625, 0.375, 0.0]),
+        ({"top_p": 0.6}, [0.625, 0.375, 0.0]),
+        ({"top_p": 0.4}, [1.0, 0.0, 0.0]),
+    ],
+)
+def test_probabilities_by_hand(settings, expected):
+    """Oracle: by hand, of three tokens at .5, .3 and .2."""
+    logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
+    assert Decoding(**settings).warpers()(None, logits).softmax(-1)[0].tolist() == pytest.approx(expected)
+
+
+def test_draws_follow_the_models_probabilities(digits, easy_encoder, ask):
+    """Oracle: the model's own probabilities of the first token; 2 000 draws, within five standard errors."""
+    model, prompt = digits(), ask(0)
+    rows = write(model, easy_encoder, lambda number: prompt, 2000, limits=Limits(row=0, value=1), batch_size=500).rows
+    first = [json.loads(row["text"], object_pairs_hook=list)[0][1] for row in rows]
+    ids = easy_encoder.encode([*prompt.text, prompt.keys[0]])
+    with torch.inference_mode():
+        expected = model(input_ids=torch.tensor([ids])).logits[0, -1].softmax(-1)
+    for character in ["", *"0123456789"]:
+        p = float(expected[easy_encoder.encode([character or QUOTE])[0]])
+        assert first.count(character) / 2000 == pytest.approx(p, abs=5 * np.sqrt(p * (1 - p) / 2000))
+
+
+def test_a_quote_inside_a_value_is_no_end(reciting, easy_encoder, ask):
+    """Oracle: the codec's inverse. Written as the codec writes it, a value with quotes passes through the sampler."""
+    schema = Schema((Column("c", "category", "str", categories=('D "E"',)), Column("x", "text", "str")), "x", "multiclass")
+    codec = RowCodec(schema)
+    (cells,) = codec.cells(pd.DataFrame({"c": ['D "E"'], "x": ["1"]}))
+    script = [*easy_encoder.encode([cells[0], QUOTE]), *easy_encoder.encode([cells[1], QUOTE])]
+    model = reciting(len(easy_encoder.tokenizer), script)
+    prompt = Prompt(ask(0).text, [codec.key(0, first=True), codec.key(1, first=False)])
+    result = write(model, easy_encoder, lambda number: prompt, 1, codec.read, limits=Limits(row=0, value=40), batch_size=1)
+    assert result.rows == [{"c": 'D "E"', "x": "1"}]
+
+
+def test_sentence_piece_values_have_no_stray_space(reciting):
+    """Oracle: the token the model drew; a decoder that strips a leading space would lose it, one that adds it, add it."""
+    from test_segments import sentence_piece
+
+    encoder = SegmentEncoder(sentence_piece(metaspace=False))
+    model = reciting(len(encoder.tokenizer), encoder.encode([" New York", QUOTE]))
+    encoder.tokenizer.pad_token = encoder.tokenizer.eos_token
+    prompt = Prompt(["Human:"], ['{"c": "'])
+    result = write(model, encoder, lambda number: prompt, 1, limits=Limits(row=0, value=20), batch_size=1)
+    assert result.rows[0]["text"] == '{"c": " New York"}'

@@ -1,0 +1,425 @@
+"""A cell through its stages. Oracles: an unbroken run, the bytes of records, and rules about failures."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra.utils import instantiate
+
+from harmonic import datasets, record
+from harmonic.bench import run_cell
+from harmonic.lm.module import FineTuning
+from harmonic.method import Harmonic
+from harmonic.metrics.distance import NewRowSynthesis
+from harmonic.table import Split, load_table
+
+DCR = {"_target_": "harmonic.metrics.distance.DistanceToClosestRecord", "repeats": 2, "tail": 0.02}
+NRS = {"_target_": "harmonic.metrics.distance.NewRowSynthesis"}
+COPY = {"_target_": "baselines.copy.Copy"}
+INDEPENDENT = {"_target_": "baselines.independent.Independent"}
+HARMONIC = {
+    "_target_": "harmonic.method.Harmonic",
+    "model": {
+        "_target_": "harmonic.lm.load.Scratch",
+        **{"hidden_size": 64, "layers": 2, "heads": 2, "mlp_size": 128, "vocab_size": 300, "max_length": 1024},
+        "training": {
+            "_target_": "harmonic.lm.batches.Training",
+            **{"loss_on": "all", "min_steps": 80, "batch_size": 8, "learning_rate": 5e-3, "warmup": 0.05},
+        },
+    },
+    "k": 2,
+    "order": "fixed",
+    "sampling": {
+        "_target_": "harmonic.method.Sampling",
+        "decoding": {"_target_": "harmonic.lm.sampler.Decoding", "temperature": 0.7, "max_tries": 100},
+    },
+    "compute": {
+        "_target_": "harmonic.lm.module.Compute",
+        **{"accelerator": "cpu", "precision": "32-true", "checkpoint_minutes": 0.0},
+    },
+}
+
+
+def build(node):
+    return instantiate(node, _convert_="all")
+
+
+@pytest.fixture
+def cell(tmp_path):
+    """The configuration of a cell on 60 rows; changes by keyword."""
+    rng = np.random.default_rng(0)
+    n = 60
+    frame = pd.DataFrame(
+        {"size": rng.integers(0, 90, n), "colour": rng.choice(["red", "blue"], n), "y": ["a", "b"] * (n // 2)}
+    )
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+
+    def configure(method=COPY, root=tmp_path, **changes):
+        names = {"method": method["_target_"].rpartition(".")[2].lower(), "model": "tiny"}
+        return {
+            "names": names,
+            "dataset": {"_target_": "harmonic.datasets.File", "path": str(tmp_path / "mine.csv"), "name": "mine"},
+            "method": method,
+            "metrics": {"dcr": DCR, "nrs": NRS},
+            "seed": 0,
+            "n_samples": None,
+            "cache_dir": str(root / "cache"),
+            "results_dir": str(root / "runs"),
+            **changes,
+        }
+
+    return configure
+
+
+def records_in(root):
+    return sorted((root / "runs").rglob("record.json"))
+
+
+def stages(root):
+    """Every file of the cache with the time of its last change."""
+    files = [path for path in (root / "cache").rglob("*") if path.is_file()]
+    return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in files}
+
+
+def meaning(plain):
+    """A record less what may differ between two runs of the same cell: seconds, bytes of memory, the machine."""
+    costs = {name for name in plain["costs"] if "time" in name or "memory" in name or "per_s" in name}
+    return {
+        **plain,
+        "env": None,
+        "costs": {name: value for name, value in plain["costs"].items() if name not in costs},
+        "scores": {name: {**score, "time_s": 0} for name, score in plain["scores"].items()},
+    }
+
+
+def one_record(root):
+    (path,) = records_in(root)
+    return meaning(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize("method", [COPY, INDEPENDENT, HARMONIC], ids=["copy", "independent", "harmonic"])
+def test_a_second_run_does_nothing_twice(cell, tmp_path, method, monkeypatch):
+    """Oracle: the bytes of the record and the times of the stages' files; and no stage's work may even be asked for."""
+    first = run_cell(cell(method), build)
+    assert first.error is None
+    (path,) = records_in(tmp_path)
+    before, files = path.read_bytes(), stages(tmp_path)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("done twice")
+
+    monkeypatch.setattr("harmonic.store.Store.put", refuse)
+    for place in ("baselines.copy.Copy", "baselines.independent.Independent", "harmonic.method.Harmonic"):
+        monkeypatch.setattr(f"{place}.fit", refuse)
+        monkeypatch.setattr(f"{place}.sample", refuse)
+    second = run_cell(cell(method), build)
+    assert second.error is None
+    assert path.read_bytes() == before
+    assert stages(tmp_path) == files
+    assert second.scores == first.scores
+
+
+def test_what_a_record_says(cell, tmp_path):
+    """Oracle: the files beside it, and what is known of a copy: no new rows, distance 0."""
+    done = run_cell(cell(), build)
+    (path,) = records_in(tmp_path)
+    assert path.parent == tmp_path / "runs" / "mine" / "copy" / "none" / f"seed0-{done.cell.key[:8]}"
+    assert json.loads(path.read_text()) == json.loads(json.dumps(asdict(done)))
+    assert (done.values["nrs"], done.values["dcr_mean"]) == (0.0, 0.0)
+    split = datasets.File(str(tmp_path / "mine.csv"), name="mine").load(0)
+    assert done.digests["split"] == split.digest
+    synthetic = pd.read_csv(path.parent / "synthetic.csv")
+    assert sorted(map(tuple, synthetic.to_numpy())) == sorted(map(tuple, split.train.to_numpy()))
+    assert done.config["method"] == COPY
+    assert str(tmp_path / "cache") not in path.read_text()
+    assert done.costs["time_fit_s"] >= 0
+
+
+def test_the_same_cell_elsewhere_is_the_same_record(cell, tmp_path):
+    """Oracle: repetition from nothing, in other folders; another seed is another record."""
+    for place in ("one", "two"):
+        run_cell(cell(HARMONIC, tmp_path / place), build)
+    assert one_record(tmp_path / "one") == one_record(tmp_path / "two")
+    run_cell(cell(COPY, tmp_path / "three"), build)
+    run_cell(cell(COPY, tmp_path / "three", seed=1), build)
+    zero, one = (record.read(path) for path in records_in(tmp_path / "three"))
+    assert zero.digests["synthetic"] != one.digests["synthetic"]
+
+
+def test_what_is_changed_is_what_is_done_again(cell, tmp_path, monkeypatch):
+    """Oracle: by hand: sampling options keep the weights, metrics keep the rows, checkpoint times keep everything."""
+    fitted, sampled, scored = [], [], []
+    method = {**HARMONIC, "model": {**HARMONIC["model"], "training": {**HARMONIC["model"]["training"], "min_steps": 70}}}
+    for name, calls in (("fit", fitted), ("sample", sampled)):
+        monkeypatch.setattr(Harmonic, name, _counted(getattr(Harmonic, name), calls))
+    monkeypatch.setattr(NewRowSynthesis, "__call__", _counted(NewRowSynthesis.__call__, scored))
+    sampling = {**method["sampling"], "decoding": {**method["sampling"]["decoding"], "temperature": 0.5}}
+    compute = {**method["compute"], "checkpoint_minutes": 1.0}
+    expected = []
+    for changes, done in [
+        ({}, (1, 1, 1)),
+        ({}, (0, 0, 0)),
+        ({"method": {**method, "compute": compute}}, (0, 0, 0)),
+        ({"metrics": {"dcr": DCR, "nrs": NRS, "more": DCR}}, (0, 0, 0)),
+        ({"n_samples": 5}, (0, 1, 1)),
+        ({"method": {**method, "sampling": sampling}}, (0, 1, 1)),
+        ({"method": {**method, "k": 3}}, (1, 1, 1)),
+        ({"seed": 1}, (1, 1, 1)),
+    ]:
+        before = len(fitted), len(sampled), len(scored)
+        result = run_cell({**cell(method), **changes}, build)
+        assert result.error is None, result.error
+        after = len(fitted), len(sampled), len(scored)
+        expected.append((tuple(b - a for a, b in zip(before, after, strict=True)), done))
+    assert [got for got, _ in expected] == [done for _, done in expected]
+
+
+def _counted(function, calls):
+    def counted(*args, **kwargs):
+        calls.append(1)
+        return function(*args, **kwargs)
+
+    return counted
+
+
+def interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+def half_saved(table, folder):
+    (folder / "table.csv").write_text("half")
+    raise KeyboardInterrupt
+
+
+BREAKS = {
+    "fit": ("baselines.independent.Independent.fit", interrupt),
+    "saving the fit": ("baselines.independent.save_table", half_saved),
+    "sample": ("baselines.independent.Independent.sample", interrupt),
+    "saving the sample": ("harmonic.bench.save_table", half_saved),
+    "score": ("harmonic.metrics.distance.NewRowSynthesis.__call__", interrupt),
+    "record": ("harmonic.record.write_atomically", interrupt),
+}
+
+
+@pytest.mark.parametrize("place", BREAKS)
+def test_an_interrupted_cell_ends_as_an_unbroken_one(cell, tmp_path, monkeypatch, place):
+    """Oracle: the unbroken run. What was interrupted leaves no record and no stage that counts as done."""
+    run_cell(cell(INDEPENDENT, tmp_path / "unbroken"), build)
+    with monkeypatch.context() as broken:
+        broken.setattr(*BREAKS[place])
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(cell(INDEPENDENT, tmp_path / "broken"), build)
+    assert records_in(tmp_path / "broken") == []
+    done = {path.parent.parent.name for path in (tmp_path / "broken").rglob("DONE")}
+    finished = {"fit": 0, "saving the fit": 0, "sample": 1, "saving the sample": 1, "score": 3, "record": 3}[place]
+    assert done == set(("fit", "sample", "score")[:finished])
+    run_cell(cell(INDEPENDENT, tmp_path / "broken"), build)
+    assert one_record(tmp_path / "broken") == one_record(tmp_path / "unbroken")
+    assert not list((tmp_path / "broken").rglob("*.tmp"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that can be forked")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("place", BREAKS)
+def test_a_killed_process_ends_as_an_unbroken_one(cell, tmp_path, monkeypatch, place):
+    """Oracle: the unbroken run; here the process dies without a word, and nothing of it can tidy up."""
+    run_cell(cell(INDEPENDENT, tmp_path / "unbroken"), build)
+
+    def die(*args, **kwargs):
+        if place.startswith("saving"):
+            (args[1] / "table.csv").write_text("half")
+        os._exit(9)
+
+    child = os.fork()
+    if not child:
+        try:
+            monkeypatch.setattr(BREAKS[place][0], die)
+            run_cell(cell(INDEPENDENT, tmp_path / "broken"), build)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert records_in(tmp_path / "broken") == []
+    run_cell(cell(INDEPENDENT, tmp_path / "broken"), build)
+    assert one_record(tmp_path / "broken") == one_record(tmp_path / "unbroken")
+
+
+def test_fine_tuning_that_was_interrupted_is_taken_up(cell, tmp_path, monkeypatch):
+    """Oracle: the unbroken run, record and rows; and that the second run trains only what was left."""
+    run_cell(cell(HARMONIC, tmp_path / "unbroken"), build)
+    original, steps = FineTuning.training_step, []
+
+    def stop_at_fifty(self, batch, number):
+        steps.append(number)
+        if len(steps) == 50:
+            raise KeyboardInterrupt
+        return original(self, batch, number)
+
+    monkeypatch.setattr(FineTuning, "training_step", stop_at_fifty)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(cell(HARMONIC, tmp_path / "broken"), build)
+    assert len(list((tmp_path / "broken" / "cache" / "work").rglob("last.ckpt"))) == 1
+    run_cell(cell(HARMONIC, tmp_path / "broken"), build)
+    assert len(steps) == 50 + 80 - 49
+    assert one_record(tmp_path / "broken") == one_record(tmp_path / "unbroken")
+    assert not list((tmp_path / "broken" / "cache" / "work").rglob("*.ckpt"))
+
+
+class Broken:
+    """A method that does what is asked of it to the letter of `kind`."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def fit(self, train, *, seed, work_dir=None):
+        if self.kind == "raises":
+            raise ZeroDivisionError("by design")
+        self.train = train
+        return self
+
+    def sample(self, n, *, seed):
+        rows = self.train.head(n)
+        if self.kind == "short":
+            return rows.head(n - 1)
+        if self.kind == "empty":
+            return rows.head(0)
+        if self.kind == "lacks a column":
+            return rows.drop(columns="colour")
+        if self.kind == "unknown category":
+            return rows.assign(colour="green")
+        return rows
+
+    def save(self, folder):
+        (folder / "nothing").touch()
+
+
+def run_broken(cell, kind, **changes):
+    config = {**cell({"_target_": "test.Broken", "kind": kind}), **changes}
+    return run_cell(config, lambda node: Broken(node["kind"]) if node["_target_"] == "test.Broken" else build(node))
+
+
+def test_a_method_that_fails_leaves_a_record_with_the_error(cell, tmp_path):
+    """Oracle: the exception itself, its stage and trace; what was known before it is there."""
+    failed = run_broken(cell, "raises")
+    assert (failed.error["stage"], failed.error["type"], failed.error["message"]) == (
+        "fit",
+        "ZeroDivisionError",
+        "by design",
+    )
+    assert "by design" in failed.error["trace"]
+    assert failed.status == "failed"
+    assert failed.digests["split"]
+    (path,) = records_in(tmp_path)
+    assert json.loads(path.read_text()) == json.loads(json.dumps(asdict(failed)))
+    assert not (path.parent / "synthetic.csv").exists()
+    assert not list(tmp_path.rglob("DONE"))
+
+
+@pytest.mark.parametrize("kind", ["short", "empty"])
+def test_fewer_rows_than_asked_are_a_failure(cell, tmp_path, kind):
+    """Oracle: the rule: never a shorter file; nothing is scored."""
+    failed = run_broken(cell, kind)
+    assert (failed.status, failed.error["stage"], failed.error["type"]) == ("failed", "sample", "SamplingFailed")
+    assert "42 rows" in failed.error["message"]
+    assert failed.scores == {}
+    assert "trace" not in failed.error
+    assert not list((tmp_path / "runs").rglob("synthetic.csv"))
+
+
+@pytest.mark.parametrize("kind", ["lacks a column", "unknown category"])
+def test_rows_that_break_the_schema_are_a_failure_of_sampling(cell, tmp_path, kind):
+    """Oracle: the rule that every row is valid; it must not surface as a metric's error, or not at all."""
+    failed = run_broken(cell, kind)
+    assert (failed.status, failed.error["stage"]) == ("failed", "sample")
+    assert "colour" in failed.error["message"]
+    assert not (tmp_path / "cache" / "sample").exists() or not list((tmp_path / "cache" / "sample").rglob("DONE"))
+
+
+@pytest.mark.parametrize("n", [0, -3, 2.5, "ten"])
+def test_a_number_of_rows_that_is_none(cell, one_sentence, n):
+    """Oracle: the rule for what a user can cause; 0 is not taken for "as many as train"."""
+    failed = run_cell(cell(n_samples=n), build)
+    assert (failed.status, failed.error["type"]) == ("failed", "BadInput")
+    one_sentence(failed.error["message"], "n_samples", str(n))
+    assert "trace" not in failed.error
+
+
+@pytest.mark.parametrize("seed", [-1, "zero", None, 0.5])
+def test_a_seed_that_is_none(cell, one_sentence, seed):
+    """Oracle: the same rule."""
+    failed = run_cell(cell(seed=seed), build)
+    assert (failed.status, failed.error["type"]) == ("failed", "BadInput")
+    one_sentence(failed.error["message"], "seed", str(seed))
+
+
+def test_as_many_rows_as_asked(cell):
+    """Oracle: the number; null is as many as train has, which is .7 of 60."""
+    for n, expected in ((None, 42), (7, 7), (100, 100)):
+        done = run_cell(cell(INDEPENDENT, n_samples=n), build)
+        config = cell()
+        path = done.cell.folder(Path(config["results_dir"])) / "synthetic.csv"
+        assert len(pd.read_csv(path)) == expected
+
+
+def test_a_cell_that_failed_and_then_did_not_leaves_one_record(cell, tmp_path, monkeypatch):
+    """Oracle: the rule that tables show failures: one that was mended must not be shown for ever beside its success."""
+
+    def full(*args, **kwargs):
+        raise MemoryError("once")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("baselines.copy.Copy.fit", full)
+        assert run_cell(cell(), build).status == "failed"
+    assert run_cell(cell(), build).status == "done"
+    (path,) = records_in(tmp_path)
+    assert record.read(path).status == "done"
+
+
+def test_a_metric_that_fails_keeps_what_others_scored(cell, tmp_path, monkeypatch):
+    """Oracle: by hand: dcr comes first and stays; after the repair the record is as if nothing had been."""
+    run_cell(cell(COPY, tmp_path / "unbroken"), build)
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("by design")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("harmonic.metrics.distance.NewRowSynthesis.__call__", fail)
+        failed = run_cell(cell(), build)
+    assert failed.error["stage"] == "score nrs"
+    assert set(failed.scores) == {"dcr"}
+    run_cell(cell(), build)
+    assert one_record(tmp_path) == one_record(tmp_path / "unbroken")
+
+
+def test_bad_data_is_a_failure_of_data(cell, tmp_path, one_sentence):
+    """Oracle: the rule for what a user can cause; the record names the data set though it was never read."""
+    missing = {"_target_": "harmonic.datasets.File", "path": str(tmp_path / "no.csv"), "name": "gone"}
+    failed = run_cell(cell(dataset=missing), build)
+    assert (failed.status, failed.error["stage"], failed.cell.dataset) == ("failed", "data", "gone")
+    one_sentence(failed.error["message"], "no.csv")
+
+
+def test_metrics_see_the_rows_that_were_kept(cell, tmp_path):
+    """Oracle: the table in the cache, whose digest the record holds; a metric gets it, the split and the method."""
+    seen = []
+
+    class Spy:
+        def __call__(self, split, synthetic, *, seed, synthesizer=None):
+            seen.append((split, synthetic, seed, synthesizer))
+            return {"spy": 1.0}
+
+    done = run_cell(
+        cell(INDEPENDENT, metrics={"spy": {"_target_": "test.Spy"}}),
+        lambda node: Spy() if node["_target_"] == "test.Spy" else build(node),
+    )
+    assert done.error is None
+    ((split, synthetic, seed, synthesizer),) = seen
+    (folder,) = (tmp_path / "cache" / "sample").iterdir()
+    pd.testing.assert_frame_equal(synthetic, load_table(folder))
+    assert isinstance(split, Split)
+    assert isinstance(seed, int)
+    assert synthesizer.train is not None
+    assert done.values == {"spy": 1.0}

@@ -1,0 +1,130 @@
+"""The direction of imports: `conf → data → fit → sample → score → record → tables`, and never back."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = {
+    "words": ("errors", "seed", "schema", "table", "infer", "encoding", "store", "env"),
+    "data": ("bundled", "download", "hygiene", "datasets"),
+    "text": ("codec", "neighbours"),
+    "lm": ("lm",),
+    "method": ("method",),
+    "baselines": ("baselines",),
+    "metrics": ("metrics",),
+    "record": ("record", "tracking"),
+    "bench": ("bench",),
+    "report": ("report",),
+    "entry": ("run", "scripts"),
+}
+"""Layer to its modules; `harmonic` itself loads on demand and stands in none."""
+MAY_IMPORT = {
+    "words": (),
+    "data": ("words",),
+    "text": ("words",),
+    "lm": ("words", "text"),
+    "method": ("words", "text", "lm"),
+    "baselines": ("words", "data", "text", "lm", "method"),
+    "metrics": ("words", "text"),
+    "record": ("words",),
+    "bench": ("words", "data", "method", "record"),
+    "report": ("words", "record"),
+    "entry": ("words", "data", "method", "bench", "record", "report"),
+}
+"""The allowed edges, besides those within a layer. Metrics get their data and the method handed in; reports, records."""
+PACKAGES = ("harmonic", "baselines")
+
+
+def sources():
+    for folder in (*PACKAGES, "scripts"):
+        yield from sorted((ROOT / folder).rglob("*.py"))
+    yield ROOT / "run.py"
+
+
+def module_of(path):
+    """harmonic/lm/load.py → lm; run.py → run; scripts/x.py → scripts."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if parts[0] == "harmonic" else parts[0]
+
+
+def imported(path, everywhere=True):
+    """Absolute names a file imports: anywhere in it, or at its top level only."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            # `from harmonic import env` names a module, `from harmonic.seed import derive_seed` does not.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(module):
+    (layer,) = [layer for layer, modules in LAYERS.items() if module in modules]
+    return layer
+
+
+def test_every_module_has_a_layer():
+    """Oracle: the tree; a new module is put into the table, or this fails."""
+    modules = {module_of(path) for path in sources()} - {"__init__"}
+    assert modules == {module for members in LAYERS.values() for module in members}
+    assert set(LAYERS) == set(MAY_IMPORT)
+
+
+def test_the_table_has_no_circle():
+    """Oracle: the order in which it is written: a layer names earlier ones alone."""
+    order = list(LAYERS)
+    for layer, allowed in MAY_IMPORT.items():
+        assert all(order.index(other) < order.index(layer) for other in allowed)
+
+
+@pytest.mark.parametrize("path", list(sources()), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    """Oracle: the table of this file."""
+    if module_of(path) == "__init__":
+        return
+    layer = layer_of(module_of(path))
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] in PACKAGES:
+            other = "baselines" if parts[0] == "baselines" else parts[1]
+            if (ROOT / "harmonic" / f"{other}.py").exists() or (ROOT / "harmonic" / other).is_dir() or other == "baselines":
+                assert layer_of(other) in (layer, *MAY_IMPORT[layer]), f"{path.name} imports {name}"
+
+
+def test_only_the_entry_point_imports_hydra():
+    """Oracle: the design: everything else takes plain values."""
+    tops = {path: {name.split(".")[0] for name in imported(path)} for path in sources()}
+    assert {path.name for path, names in tops.items() if names & {"hydra", "omegaconf"}} == {"run.py"}
+
+
+def test_tests_are_imported_by_nothing():
+    """Oracle: a package that is installed has none."""
+    for path in sources():
+        assert not [name for name in imported(path) if name.split(".")[0] in ("tests", "conftest", "pytest")]
+
+
+def test_importing_the_package_is_cheap():
+    """Oracle: the clock of the fastest of three, and that neither torch nor its users are loaded."""
+    code = (
+        "import sys, time; start = time.perf_counter(); import harmonic; seconds = time.perf_counter() - start; "
+        "heavy = {'torch', 'transformers', 'lightning', 'sklearn', 'xgboost'} & set(sys.modules); print(seconds, *heavy)"
+    )
+    command = [sys.executable, "-c", code]
+    said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(3)]
+    assert all(len(line.split()) == 1 for line in said), said
+    assert min(float(line) for line in said) < 2
+
+
+def test_what_the_package_offers():
+    """Oracle: the names the documentation uses; each is loaded when it is asked for."""
+    import harmonic
+
+    for name in harmonic.__all__:
+        assert getattr(harmonic, name).__name__ == name
+    with pytest.raises(AttributeError, match="nosuch"):
+        harmonic.nosuch  # noqa: B018

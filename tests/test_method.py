@@ -1,0 +1,242 @@
+"""HARMONIC as a whole, on a table of every kind. Oracles: the schema, repetition bit for bit, and the published prompts."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from harmonic.errors import BadInput, SamplingFailed
+from harmonic.lm.sampler import Decoding
+from harmonic.method import PUBLISHED_PROMPT_SEED, Harmonic, Sampling
+from harmonic.schema import Schema, attach
+from harmonic.table import coerce, schema_of
+
+
+def prepared(table, **settings):
+    return Harmonic(**{"k": 3, "order": "fixed", **settings}).prepare(table, seed=0)
+
+
+def texts(prompts):
+    return ["".join(prompt) for prompt in prompts]
+
+
+@pytest.fixture(scope="module")
+def rows(learnt):
+    """As many rows as the table has, and one more."""
+    return learnt.sample(41, seed=0)
+
+
+def test_rows_are_exactly_as_many_as_asked(learnt, rows):
+    """Oracle: the number; more and fewer than the table has, and than a batch holds."""
+    assert len(rows) == 41
+    for n in (1, 200):
+        assert len(learnt.sample(n, seed=1)) == n
+
+
+def test_rows_look_like_the_table(easy_table, easy_schema, rows):
+    """Oracle: train's own columns, storage types and schema."""
+    assert list(rows.columns) == list(easy_table.columns)
+    assert rows.dtypes.to_dict() == easy_table.dtypes.to_dict()
+    assert schema_of(rows) == easy_schema
+    assert isinstance(rows.index, pd.RangeIndex)
+
+
+def test_every_cell_is_valid(easy_schema, rows):
+    """Oracle: each column's own reader, which knows its kind, places, range and categories; and it is no constant."""
+    for column in easy_schema.columns:
+        for text in column.write(rows[column.name]):
+            column.read(text)
+    pd.testing.assert_frame_equal(coerce(rows, easy_schema, "rows"), rows)
+    assert rows["label"].nunique() == 2
+    assert rows["size"].nunique() > 5
+
+
+def test_rows_are_learnt_from_the_table(easy_table, rows):
+    """Oracle: the table's regularities, which random valid rows break: two dates of 2 300, one note, few rates."""
+    assert rows["day"].isin(easy_table["day"]).mean() > 0.2
+    assert set(rows["note"].dropna()) == {"n"}
+    assert rows["rate"].dropna().isin(easy_table["rate"].dropna()).mean() > 0.5
+
+
+def test_the_same_seed_samples_the_same_rows(learnt, rows):
+    """Oracle: repetition, whatever was sampled before and whatever the global random states."""
+    np.random.seed(1)  # noqa: NPY002
+    torch.manual_seed(1)
+    learnt.sample(5, seed=9)
+    pd.testing.assert_frame_equal(learnt.sample(41, seed=0), rows)
+    assert not learnt.sample(41, seed=1).equals(rows)
+
+
+def test_the_same_seed_learns_the_same_weights(quick_harmonic, easy_table):
+    """Oracle: repetition, bit for bit, whatever the global random states; another seed learns others."""
+    learnt = []
+    for noise, seed in ((1, 0), (2, 0), (1, 1)):
+        np.random.seed(noise)  # noqa: NPY002
+        torch.manual_seed(noise)
+        model = quick_harmonic(steps=6).fit(easy_table, seed=seed).model
+        learnt.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert torch.equal(learnt[0], learnt[1])
+    assert not torch.equal(learnt[0], learnt[2])
+
+
+def test_saved_and_loaded_it_samples_the_same_rows(learnt, rows, quick_harmonic, tmp_path):
+    """Oracle: the rows of the object that was saved, bit for bit; and its report."""
+    learnt.save(tmp_path)
+    restored = quick_harmonic().load(tmp_path)
+    assert {**restored.report, "generation": 0} == {**learnt.report, "generation": 0}
+    pd.testing.assert_frame_equal(restored.sample(41, seed=0), rows)
+    pd.testing.assert_frame_equal(restored.train, learnt.train)
+    assert schema_of(restored.train) == schema_of(learnt.train)
+
+
+def test_what_is_reported(learnt, easy_table):
+    """Oracle: the table, the model and the plan: 40 instructions in batches of 8, 220 steps."""
+    learnt.sample(10, seed=0)
+    report = learnt.report
+    assert (report["rows"], report["instructions"]) == (40, 40)
+    assert (report["batches"], report["epochs"]) == (220, 44)
+    assert report["parameters"] == report["trained_parameters"] == sum(p.numel() for p in learnt.model.parameters())
+    assert report["loss_last"] < report["losses"][0] / 4
+    assert len(report["losses"]) == 50
+    assert report["generation"]["kept"] == 10
+    json.dumps(report)
+
+
+def test_a_plain_frame_is_a_table(easy_table, quick_harmonic):
+    """Oracle: the kinds that a person would see in the same values."""
+    plain = pd.DataFrame(easy_table.to_dict("list"))[["size", "member", "day", "label"]]
+    harmonic = quick_harmonic(k=2).prepare(plain, seed=0)
+    assert [column.kind for column in harmonic.schema.columns] == ["integer", "boolean", "datetime", "category"]
+    assert harmonic.schema.target == "label"
+
+
+@pytest.mark.parametrize("k", [8, 9])
+def test_k_must_be_smaller_than_the_table(easy_table, one_sentence, k):
+    """Oracle: a row's neighbours are other rows; 8 rows have 7 of them."""
+    with pytest.raises(BadInput) as error:
+        prepared(attach(easy_table.head(8), easy_table.attrs["schema"]), k=k)
+    one_sentence(error.value, "method.k", "7", str(k))
+    assert len(prepared(attach(easy_table.head(8), easy_table.attrs["schema"]), k=7).groups) == 8
+
+
+def test_fewer_instructions_on_request(easy_table):
+    """Oracle: invariant: a subset of all groups, drawn by the seed, in the table's order."""
+    whole = prepared(easy_table)
+    every = texts(item.prompt for item in whole.training_instructions(0))
+    some = prepared(easy_table, max_instructions=7)
+    chosen = texts(item.prompt for item in some.training_instructions(0))
+    assert len(chosen) == 7
+    assert set(chosen) <= set(every)
+    assert list(some.groups.anchors) == sorted(some.groups.anchors)
+    again, other = (Harmonic(k=3, max_instructions=7).prepare(easy_table, seed=seed).groups.anchors for seed in (0, 1))
+    assert np.array_equal(again, some.groups.anchors)
+    assert not np.array_equal(other, some.groups.anchors)
+    assert len(prepared(easy_table, max_instructions=41).groups) == 40
+
+
+def test_an_instruction_shows_the_neighbours_and_answers_with_the_row(easy_table):
+    """Oracle: the rows written by the standard library's JSON, put together by hand from the groups."""
+    harmonic = prepared(easy_table)
+    written = [
+        json.dumps(dict(zip(easy_table.columns, row, strict=True)))
+        for row in zip(*(schema_of(easy_table)[name].write(easy_table[name]) for name in easy_table), strict=True)
+    ]
+    target = list(easy_table.columns).index("label")
+    assert target == 2  # in the middle: order=fixed keeps the table's order, as the published code does
+    for number, item in enumerate(harmonic.training_instructions(0)):
+        one, two, three = (written[row] for row in harmonic.groups.neighbours[number])
+        shown = f"\nExample one: {one}\nExample two: {two}\nExample three: {three}\nGenerate one sample: "
+        assert "".join(item.prompt).endswith(f"based on these 3 examples.{shown}")
+        assert "".join(item.answer) == written[harmonic.groups.anchors[number]]
+        assert harmonic.groups.anchors[number] not in harmonic.groups.neighbours[number]
+
+
+def test_shuffled_columns_are_shared_within_an_instruction_and_new_in_each(easy_table):
+    """Oracle: invariant: one order per instruction and epoch, the target last, and the same rows as in fixed order."""
+    harmonic = prepared(easy_table, order="shuffled")
+    fixed = list(prepared(easy_table).training_instructions(0))
+    orders = []
+    for epoch in (0, 1, 0):
+        orders.append([])
+        for number, item in enumerate(harmonic.training_instructions(0, epoch)):
+            answer = json.loads("".join(item.answer))
+            examples = [json.loads(line.partition(": ")[2]) for line in "".join(item.prompt).splitlines()[1:-1]]
+            assert {tuple(row) for row in examples} == {tuple(answer)}
+            assert list(answer)[-1] == "label"
+            assert answer == json.loads("".join(fixed[number].answer))
+            orders[-1].append(tuple(answer))
+    assert orders[0] == orders[2]
+    assert orders[0] != orders[1]
+    assert len(set(orders[0])) > 20
+
+
+def test_each_kept_group_prompts_equally_often(easy_table):
+    """Oracle: counts: in three laps each training prompt three times, in another order each lap; no answer is shown."""
+    harmonic = prepared(easy_table)
+    trained = texts(item.prompt for item in harmonic.training_instructions(0))
+    shown = texts(harmonic.sampling_prompts(120, seed=5))
+    assert Counter(shown) == Counter(trained * 3)
+    laps = [shown[:40], shown[40:80], shown[80:]]
+    assert all(Counter(lap) == Counter(trained) for lap in laps)
+    assert laps[0] != laps[1] != laps[2]
+
+
+def test_random_prompts_are_the_published_ones(easy_table):
+    """Oracle: the published sampler's own line, `train.sample(n=5, random_state=416 + i)`."""
+    harmonic = prepared(easy_table, k=5, sampling=Sampling(prompts="random"))
+    for number, prompt in enumerate(harmonic.sampling_prompts(25, seed=3)):
+        rows = easy_table.sample(n=5, random_state=PUBLISHED_PROMPT_SEED + number)
+        written = ["".join(harmonic.codec.row(cells)) for cells in harmonic.codec.cells(rows)]
+        shown = [line.partition(": ")[2] for line in "".join(prompt).splitlines() if line.startswith("Example")]
+        assert shown == written
+
+
+@pytest.mark.parametrize("prompts", ["neighbours", "random"])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_the_model_is_prompted_as_configured(learnt, easy_table, prompts, wrapped):
+    """Oracle: the published dialogue form, and `sampling_prompts`, which shows the same without it."""
+    harmonic = prepared(easy_table, sampling=Sampling(prompts=prompts, wrapped=wrapped))
+    for number, bare in enumerate(texts(harmonic.sampling_prompts(5, seed=2))):
+        text = "".join(harmonic._prompt(number, 2).text)
+        assert text == (f"Human: \n{bare}\n\nAssistant: \n" if wrapped else bare)
+
+
+def test_a_free_model_that_learnt_the_format_writes_rows(learnt, quick_harmonic, easy_schema, tmp_path):
+    """Oracle: the schema, and repetition; the whole row is the model's own."""
+    learnt.save(tmp_path)
+    sampling = Sampling(decoding=Decoding(form="free", temperature=0.5, max_tries=200))
+    free = quick_harmonic(sampling=sampling).load(tmp_path)
+    rows = free.sample(5, seed=0)
+    pd.testing.assert_frame_equal(free.sample(5, seed=0), rows)
+    assert len(rows) == 5
+    pd.testing.assert_frame_equal(coerce(rows, easy_schema, "rows"), rows)
+
+
+def test_a_model_that_learnt_nothing_says_so(quick_harmonic, easy_table):
+    """Oracle: the contract: exactly n rows or an error, never a shorter table."""
+    with pytest.raises(SamplingFailed, match="rows were valid after"):
+        quick_harmonic(steps=1).fit(easy_table, seed=0).sample(40, seed=0)
+
+
+def test_regression(quick_harmonic, easy_table):
+    """Oracle: groups know no classes: the rows nearest in all columns, the target among them."""
+    plain = pd.DataFrame(easy_table.to_dict("list"))[["member", "label", "size"]]
+    schema = schema_of(plain)
+    assert (schema.target, schema.task) == ("size", "regression")
+    harmonic = quick_harmonic(steps=2).fit(attach(plain, schema), seed=0)
+    assert "the size column is a regression label" in texts(harmonic.sampling_prompts(1, 0))[0]
+    same = plain.loc[harmonic.groups.neighbours.ravel(), ["member", "label"]].to_numpy()
+    assert (same == plain.loc[np.repeat(harmonic.groups.anchors, 2), ["member", "label"]].to_numpy()).all()
+
+
+def test_a_category_that_looks_like_the_format(quick_harmonic):
+    """Oracle: the codec. Values that hold quotes, braces and keys of other columns are neither cut nor refused."""
+    values = ['D "E"', "}", 'a", "label": "no', "back\\slash"]
+    table = pd.DataFrame({"odd": values * 10, "label": ["no", "yes"] * 20})
+    harmonic = quick_harmonic(steps=300).fit(table, seed=0)
+    rows = harmonic.sample(60, seed=0)
+    assert set(rows["odd"]) == set(values)
+    assert isinstance(harmonic.schema, Schema)
