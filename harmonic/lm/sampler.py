@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.cache_utils import DynamicLayer
 
 from harmonic.codec import CLOSE, QUOTE, Segments, Unreadable
 from harmonic.errors import SamplingFailed
@@ -205,6 +213,34 @@ def _write_values(
     return [text + CLOSE for text in texts], tokens
 
 
+class _Buffered(DynamicLayer):
+    """A layer's keys and values with room to grow; its base copies all of them for every token."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append states (b, heads, t, d); returns views of all keys and values so far."""
+        start = self.get_seq_length()
+        stop = start + key_states.shape[-2]
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.buffers = [self._room(states, stop) for states in (key_states, value_states)]
+        elif stop > self.buffers[0].shape[-2]:
+            grown = [self._room(states, stop) for states in (key_states, value_states)]
+            for new, old in zip(grown, self.buffers, strict=True):
+                new[..., :start, :] = old[..., :start, :]
+            self.buffers = grown
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[..., start:stop, :] = states
+        self.keys, self.values = (buffer[..., :stop, :] for buffer in self.buffers)
+        return self.keys, self.values
+
+    @staticmethod
+    def _room(states: torch.Tensor, stop: int) -> torch.Tensor:
+        *batch, _, size = states.shape
+        return states.new_empty(*batch, stop + max(64, stop // 2), size)
+
+
 class _Reader:
     """A model that has read a batch of texts, each as far as it goes, and reads on."""
 
@@ -212,7 +248,8 @@ class _Reader:
         self.model, self.pad, self.device = model, pad, device
         self.mask = torch.zeros(rows, 0, dtype=torch.long)
         self.lengths = torch.zeros(rows, 1, dtype=torch.long)
-        self.cache: Any = None
+        self.cache = DynamicCache(config=model.config)
+        self.cache.layers = [_Buffered() if type(layer) is DynamicLayer else layer for layer in self.cache.layers]
 
     def feed(self, chunks: Sequence[Sequence[int]]) -> torch.Tensor:
         """Next-token logits (b, v) after each row read its chunk; those of a row with an empty chunk mean nothing."""
@@ -228,7 +265,6 @@ class _Reader:
             use_cache=True,
             logits_to_keep=1,
         )
-        self.cache = output.past_key_values
         return output.logits[:, -1]
 
 
