@@ -8,6 +8,7 @@ import pandas as pd
 
 from harmonic.datasets import read_csv
 from harmonic.errors import BadInput
+from harmonic.schema import Schema
 from harmonic.table import coerce, load_table, save_table, schema_of
 
 
@@ -39,9 +40,9 @@ class File:
         self.report = {"rows_in_file": len(frame), "rows_dropped": 0}
         if self.invalid == "drop":
             coerce(frame.head(0), schema, self.path.name)
-            kept = [place for place in range(len(frame)) if _fits(frame.iloc[[place]], train)]
+            kept = frame.iloc[_valid_rows(frame, schema)]
             self.report["rows_dropped"] = len(frame) - len(kept)
-            frame = frame.iloc[kept]
+            frame = kept
         self.table = coerce(frame, schema, self.path.name)
         if self.table.empty:
             raise BadInput(f"{self.path} must hold rows that obey the data set's schema, but none does: check the file.")
@@ -68,9 +69,16 @@ class File:
         return self
 
 
-def _fits(row: pd.DataFrame, train: pd.DataFrame) -> bool:
+def _valid_rows(frame: pd.DataFrame, schema: Schema, start: int = 0) -> list[int]:
+    """Numbers of the rows that obey the schema, by halving what does not: few bad rows cost few checks."""
     try:
-        coerce(row, schema_of(train), "")
+        coerce(frame, schema, "")
+        return list(range(start, start + len(frame)))
     except BadInput:
-        return False
-    return True
+        if len(frame) == 1:
+            return []
+    middle = len(frame) // 2
+    return [
+        *_valid_rows(frame.iloc[:middle], schema, start),
+        *_valid_rows(frame.iloc[middle:], schema, start + middle),
+    ]
