@@ -7,9 +7,11 @@ from typing import Literal, Self
 import pandas as pd
 
 from harmonic.datasets import read_csv
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_choice
 from harmonic.schema import Schema
 from harmonic.table import coerce, load_table, save_table, schema_of
+
+Invalid = Literal["error", "drop"]
 
 
 class File:
@@ -20,9 +22,8 @@ class File:
         invalid: what to do about rows that break the schema: error names the first; drop leaves them out and counts them.
     """
 
-    def __init__(self, path: str, invalid: Literal["error", "drop"] = "error") -> None:
-        if invalid not in ("error", "drop"):
-            raise BadInput(f"method.invalid must be error or drop, but is {invalid!r}: correct it.")
+    def __init__(self, path: str, invalid: Invalid = "error") -> None:
+        check_choice("method.invalid", invalid, Invalid)
         self.path = Path(path)
         self.invalid = invalid
         self.report: dict[str, int] = {}

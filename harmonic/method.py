@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, frequent_segments, instruction, wrap
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm import load
 from harmonic.lm.batches import plan_batches
 from harmonic.lm.module import Compute, fine_tune
@@ -20,6 +20,9 @@ from harmonic.lm.segments import SegmentEncoder
 from harmonic.neighbours import Distance, Groups, LabelRule, make_groups
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table, schema_of
+
+Order = Literal["shuffled", "fixed"]
+Prompts = Literal["neighbours", "random"]
 
 PUBLISHED_PROMPT_SEED = 416
 """Row i of the published sampler shows `train.sample(n=k, random_state=416 + i)`."""
@@ -53,12 +56,15 @@ class Synthesizer(Protocol):
 class Sampling:
     """How HARMONIC is prompted; none of it touches the fine-tuned weights."""
 
-    prompts: Literal["neighbours", "random"] = "neighbours"
+    prompts: Prompts = "neighbours"
     """neighbours: the examples of a training instruction, its answer withheld; every kept row is an anchor equally often.
     random: k random train rows, as published. Both show real rows to the model."""
     wrapped: bool = True
     """Put the prompt in the dialogue form of training; the published sampler leaves it off."""
     decoding: Decoding = field(default_factory=Decoding)
+
+    def __post_init__(self) -> None:
+        check_choice("method.sampling.prompts", self.prompts, Prompts)
 
 
 class Harmonic:
@@ -85,7 +91,7 @@ class Harmonic:
         distance: Distance = "mixed",
         label_rule: LabelRule = "same_class",
         min_agreement: int = 3,
-        order: Literal["shuffled", "fixed"] = "shuffled",
+        order: Order = "shuffled",
         row_style: RowStyle = "canonical",
         max_instructions: int | None = None,
         sampling: Sampling | None = None,
@@ -93,6 +99,12 @@ class Harmonic:
     ) -> None:
         if not 1 <= k <= MAX_EXAMPLES:
             raise BadInput(f"method.k must lie between 1 and {MAX_EXAMPLES}, but is {k}.")
+        check_choice("method.distance", distance, Distance)
+        check_choice("method.label_rule", label_rule, LabelRule)
+        check_choice("method.order", order, Order)
+        check_choice("method.row_style", row_style, RowStyle)
+        if max_instructions is not None:
+            check_at_least("method.max_instructions", max_instructions, 1)
         self.backbone = load.backbone(model)
         self.k = k
         self.distance: Distance = distance

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from harmonic.codec import Instruction
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm.segments import SegmentEncoder, pad_left
 from harmonic.seed import derive_seed
 
 IGNORED = -100
+LossOn = Literal["answer", "all"]
+
 WINDOW = 32
 """Batches that are drawn together and sorted by length, so that little of a batch is padding."""
 
@@ -22,7 +24,7 @@ WINDOW = 32
 class Training:
     """The recipe of a fine-tuning run."""
 
-    loss_on: Literal["answer", "all"] = "answer"
+    loss_on: LossOn = "answer"
     """answer: as published. all: the examples count too, six rows for one; a model with random weights needs it to learn
     the format in minutes."""
     epochs: int = 1
@@ -40,6 +42,13 @@ class Training:
     max_length: int = 2048
     """Tokens of the longest prompt and answer; a longer one is an error, never cut."""
     gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("training.loss_on", self.loss_on, LossOn)
+        for option in ("epochs", "batch_size", "accumulate", "max_length"):
+            check_at_least(f"training.{option}", getattr(self, option), 1)
+        for option in ("min_steps", "learning_rate", "warmup", "weight_decay", "clip"):
+            check_at_least(f"training.{option}", getattr(self, option), 0)
 
 
 Batch = dict[str, torch.Tensor]

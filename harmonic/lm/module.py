@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import numpy as np
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from harmonic.codec import Instruction
+from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm.batches import IGNORED, Batch, Training, collate
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.seed import derive_seed
@@ -28,24 +29,31 @@ warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 CHECKPOINT = "last.ckpt"
+Accelerator = Literal["auto", "cpu", "gpu"]
 
 
 @dataclass(frozen=True)
 class Compute:
     """Where and how a language model runs (the `trainer` group)."""
 
-    accelerator: str = "auto"
+    accelerator: Accelerator = "auto"
     precision: str = "auto"
     """A Lightning precision; auto is bf16-mixed where the device computes in bfloat16, else 32-true."""
     checkpoint_minutes: float = 2.0
     """What a kill costs at most."""
+
+    def __post_init__(self) -> None:
+        check_choice("trainer.accelerator", self.accelerator, Accelerator)
+        check_at_least("trainer.checkpoint_minutes", self.checkpoint_minutes, 0)
 
     @property
     def device(self) -> torch.device:
         """The device tensors live on."""
         if self.accelerator == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device("cuda" if self.accelerator in ("gpu", "cuda") else self.accelerator)
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise BadInput("trainer.accelerator=gpu needs a GPU that torch can use, but there is none: use trainer=auto.")
+        return torch.device("cuda" if self.accelerator == "gpu" else "cpu")
 
     @property
     def resolved_precision(self) -> str:

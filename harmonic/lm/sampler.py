@@ -17,10 +17,12 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer
 
 from harmonic.codec import CLOSE, QUOTE, Segments, Unreadable
-from harmonic.errors import SamplingFailed
+from harmonic.errors import SamplingFailed, check_at_least, check_choice
 from harmonic.lm.module import Compute, progress_bar
 from harmonic.lm.segments import SegmentEncoder, pad_left
 from harmonic.seed import derive_seed
+
+Form = Literal["given", "free"]
 
 PATIENCE = 256
 """Tries without a single valid row after which sampling gives up."""
@@ -30,7 +32,7 @@ PATIENCE = 256
 class Decoding:
     """How rows are written."""
 
-    form: Literal["given", "free"] = "given"
+    form: Form = "given"
     """given: keys and punctuation are fed to the model, it writes the values; free: it writes everything, as published."""
     temperature: float = 1.0
     top_k: int = 0
@@ -40,6 +42,11 @@ class Decoding:
     batch_size: int = 128
     max_tries: float = 10.0
     """Rows written per row asked for, at most."""
+
+    def __post_init__(self) -> None:
+        check_choice("decoding.form", self.form, Form)
+        for option, least in (("temperature", 0.01), ("top_k", 0), ("top_p", 0.01), ("batch_size", 1), ("max_tries", 1)):
+            check_at_least(f"decoding.{option}", getattr(self, option), least)
 
     def warpers(self) -> LogitsProcessorList:
         """Temperature, top-k and top-p as Hugging Face defines them."""

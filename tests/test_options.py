@@ -1,0 +1,50 @@
+"""Every option refuses what it cannot mean: an unknown word is never taken for a known one."""
+
+import pytest
+
+from baselines.file import File
+from harmonic.errors import BadInput
+from harmonic.lm.batches import Training
+from harmonic.lm.module import Compute
+from harmonic.lm.sampler import Decoding
+from harmonic.method import Harmonic, Sampling
+
+
+@pytest.mark.parametrize(
+    ("make", "option", "value"),
+    [
+        (Harmonic, "distance", "euclid"),
+        (Harmonic, "label_rule", "majority"),
+        (Harmonic, "order", "sorted"),
+        (Harmonic, "row_style", "csv"),
+        (Harmonic, "max_instructions", 0),
+        (Harmonic, "k", 0),
+        (Sampling, "prompts", "none"),
+        (Decoding, "form", "json"),
+        (Decoding, "temperature", 0.0),
+        (Decoding, "batch_size", 0),
+        (Decoding, "max_tries", "many"),
+        (Training, "loss_on", "rows"),
+        (Training, "epochs", 0),
+        (Training, "batch_size", 0),
+        (Training, "learning_rate", -1e-3),
+        (Training, "warmup", float("nan")),
+        (Compute, "accelerator", "tpu"),
+        (Compute, "checkpoint_minutes", -1),
+        (lambda invalid: File("rows.csv", invalid), "invalid", "repair"),
+    ],
+)
+def test_a_value_it_cannot_mean_is_refused_by_name(make, option, value):
+    """Oracle: the rule for errors a user can cause: one line that names the option and what was found."""
+    with pytest.raises(BadInput) as error:
+        make(**{option: value})
+    assert option in str(error.value)
+    assert str(value) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    """Oracle: the cure in the message."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(BadInput, match="trainer=auto"):
+        _ = Compute(accelerator="gpu").device
