@@ -72,17 +72,16 @@ class RowCodec:
         return [*rng.permutation(features).tolist(), target]
 
     def read(self, text: str) -> dict[str, Any]:
-        """The row a text starts with, as stored values by column name; what follows the closing brace is ignored.
+        """The first JSON object of a text as stored values by column name; what stands around it is ignored.
 
         Raises:
             Unreadable: with the reason: no JSON, a missing or repeated column, or a cell its column refuses.
         """
         try:
-            pairs, _ = json.JSONDecoder(object_pairs_hook=list).raw_decode(text.lstrip())
-        except (json.JSONDecodeError, RecursionError):
+            pairs, _ = json.JSONDecoder(object_pairs_hook=list).raw_decode(text, text.index("{"))
+        except (ValueError, RecursionError):
             raise Unreadable("no JSON object") from None
-        is_flat = isinstance(pairs, list) and all(isinstance(pair, tuple) and isinstance(pair[1], str) for pair in pairs)
-        if not is_flat:
+        if not all(isinstance(value, str) for _, value in pairs):
             raise Unreadable("no flat JSON object of strings")
         names = [name for name, _ in pairs]
         if sorted(names) != sorted(self.schema.names):

@@ -99,13 +99,13 @@ def test_any_json_escape_is_read(escaped):
     ("text", "expected"),
     [
         ("", "no JSON object"),
-        ("Here is a row: {}", "no JSON object"),
+        ("Here is a row: {}", "missing or unknown columns"),
         ('{"age": "9", "sex": "f", "weight": "4.50"', "no JSON object"),
         ('{"age": "9\n", "sex": "f", "weight": "4.50"}', "no JSON object"),
         (r'{"age": "\9", "sex": "f", "weight": "4.50"}', "no JSON object"),
         ("[" * 100_000, "no JSON object"),
-        ('["9", "f", "4.50"]', "no flat JSON object of strings"),
-        ("9", "no flat JSON object of strings"),
+        ('["9", "f", "4.50"]', "no JSON object"),
+        ("9", "no JSON object"),
         ('{"age": 9, "sex": "f", "weight": "4.50"}', "no flat JSON object of strings"),
         ('{"age": {"of": "9"}, "sex": "f", "weight": "4.50"}', "no flat JSON object of strings"),
         ('{"age": null, "sex": "f", "weight": "4.50"}', "no flat JSON object of strings"),
@@ -231,3 +231,10 @@ def test_more_examples_than_number_words_are_refused():
     for k in (0, 10):
         with pytest.raises(BadInput, match="between 1 and 9"):
             Harmonic(k=k)
+
+
+def test_what_stands_around_the_object_is_ignored():
+    """Oracle: the dialogue form, which a model prompted without it writes first, and a second row behind."""
+    row = '{"age": "9", "sex": "f", "weight": "4.50"}'
+    codec = RowCodec(PETS)
+    assert codec.read(f"\n\nAssistant: \n{row}\n{row}") == codec.read(row) == {"age": 9, "sex": "f", "weight": 4.5}
