@@ -38,7 +38,7 @@ SCORES = (
     Score("mle_r2", "MLE R² ↑"),
     Score("dcr_mean", "DCR (= hold-out)", "dcr_holdout_mean"),
     Score("dcr_share", "DCR share (.5)"),
-    Score("dcr_tail", "DCR tail (.02)"),
+    Score("dcr_tail", "DCR tail (= hold-out)", "dcr_tail_holdout"),
     Score("nrs", "NRS (= hold-out)", "nrs_holdout"),
     Score("mle_published", "MLE published ↑"),
     Score("dcr_published", "DCR published", "dcr_published_holdout"),
