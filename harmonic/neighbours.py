@@ -5,6 +5,7 @@ they are unequal. With a mismatch of 1 this is Gower's dissimilarity (Gower 1971
 times the number of columns; with a mismatch of 2 it is the L1 distance on one-hot codes that HARMONIC's DCR uses.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,8 @@ Distance = Literal["mixed", "published"]
 
 CHUNK_CELLS = 8_000_000
 """Cells of one distance block: 64 MB of float64, so that a search stays far below a gigabyte."""
+DIGITS = 9
+"""Decimals that distances are compared to: sums of the same terms in another order differ beyond."""
 MAX_ONE_HOT = 512
 """Columns with more distinct codes than this are compared directly instead of by a one-hot product."""
 
@@ -43,17 +46,36 @@ def nearest(
     Returns:
         Distances, float64 (m, k), ascending, and row numbers, int64 (m, k).
     """
-    measure = _MixedDistance(references, mismatch)
     distances = np.empty((len(queries), k))
     indices = np.empty((len(queries), k), dtype=np.int64)
+    for rows, block in _blocks(queries, references, mismatch):
+        if own_rows:
+            block[np.arange(len(block)), rows.start + np.arange(len(block))] = np.inf
+        distances[rows], indices[rows] = _smallest(block, k)
+    return distances, indices
+
+
+def closest(queries: Encoded, references: Encoded, *, mismatch: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of each query to its nearest reference, and how many references are that near.
+
+    Returns:
+        Distances, float64 (m,), rounded to DIGITS decimals so that what is equal on paper is equal here; counts, int64 (m,).
+    """
+    distances = np.empty(len(queries))
+    counts = np.empty(len(queries), dtype=np.int64)
+    for rows, block in _blocks(queries, references, mismatch):
+        distances[rows] = block.min(axis=1).round(DIGITS)
+        counts[rows] = (block <= distances[rows, None] + 10.0**-DIGITS).sum(axis=1)
+    return distances, counts
+
+
+def _blocks(queries: Encoded, references: Encoded, mismatch: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """The distances (rows, n) of a few queries at a time, which bounds memory."""
+    measure = _MixedDistance(references, mismatch)
     step = max(1, CHUNK_CELLS // max(1, len(references)))
     for start in range(0, len(queries), step):
         rows = slice(start, start + step)
-        block = measure(queries[rows])
-        if own_rows:
-            block[np.arange(len(block)), start + np.arange(len(block))] = np.inf
-        distances[rows], indices[rows] = _smallest(block, k)
-    return distances, indices
+        yield rows, measure(queries[rows])
 
 
 def _smallest(block: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

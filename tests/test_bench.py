@@ -17,7 +17,7 @@ from harmonic.method import Harmonic
 from harmonic.metrics.distance import NewRowSynthesis
 from harmonic.table import Split, load_table
 
-DCR = {"_target_": "harmonic.metrics.distance.DistanceToClosestRecord", "repeats": 2, "tail": 0.02}
+DCR = {"_target_": "harmonic.metrics.distance.DistanceToClosestRecord", "tail": 0.02}
 NRS = {"_target_": "harmonic.metrics.distance.NewRowSynthesis"}
 COPY = {"_target_": "baselines.copy.Copy"}
 INDEPENDENT = {"_target_": "baselines.independent.Independent"}

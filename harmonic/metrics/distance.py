@@ -6,21 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import gammaln
 from scipy.stats import norm
 
-from harmonic.encoding import Encoded, Encoder
-from harmonic.neighbours import nearest
+from harmonic.encoding import Encoder
+from harmonic.neighbours import closest
 from harmonic.schema import Schema
 from harmonic.seed import derive_seed
 from harmonic.table import Split
-
-ROUNDING = 9
-"""Decimals at which distances are compared: their last bits depend on the order of summation."""
-
-
-def closest(queries: Encoded, references: Encoded, mismatch: float) -> np.ndarray:
-    """Distance of each query to its nearest reference, float64, shape (m,), rounded so that ties are ties."""
-    return np.round(nearest(queries, references, 1, mismatch=mismatch)[0][:, 0], ROUNDING)
 
 
 def wilson_interval(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -54,11 +47,11 @@ class DistanceToClosestRecord:
 
     * `dcr_mean`, `dcr_median` over the synthetic rows; `dcr_holdout_mean`, `dcr_holdout_median` over the hold-out. 0 and
       more. Neither direction is better: below the hold-out is too near to train, above it is off the distribution.
-    * `dcr_share`: share of synthetic rows nearer to train than to an equally large hold-out, ties halved; 0 to 1, ideal
-      .5, greater means leakage. The larger of train and hold-out is cut to the smaller one's size with the seed, and the
-      share averaged over `repeats` such draws. `dcr_share_low`, `dcr_share_high`: its 95 % Wilson interval over the
-      synthetic rows, for these train and hold-out rows. An exact copy of n train rows scores about (1 + m / n) / 2 with m
-      hold-out rows, not 1: the rows left out of a draw are not near to themselves.
+    * `dcr_share`: share of synthetic rows nearer to train than to the hold-out, ties halved, as it would be were the two
+      equally large: its odds are divided by those it has when the pooled rows are dealt to train and hold-out at random,
+      given how many of them tie for nearest. 0 to 1, ideal .5, greater means leakage; an exact copy of train scores 1.
+      With train and hold-out of one size it is the plain share. `dcr_share_low`, `dcr_share_high`: its 95 % Wilson interval
+      over the synthetic rows, for these train and hold-out rows.
     * `dcr_tail`: share of synthetic rows at most as far from train as the nearest 2 % of the hold-out; 0 to 1, ideal
       `dcr_tail_holdout`, the hold-out's own share. That is .02, or more where ties abound. Greater means that
       some rows are near-copies, which a mean and a share can hide.
@@ -72,8 +65,6 @@ class DistanceToClosestRecord:
     properties*; Platzer & Reutterer 2021, *Holdout-based empirical assessment of mixed-type synthetic data*, for the share.
     """
 
-    repeats: int = 5
-    """Draws from the larger of train and hold-out; one where they are equally large."""
     tail: float = 0.02
     """The quantile of the hold-out's distances that `dcr_tail` counts below."""
 
@@ -82,8 +73,13 @@ class DistanceToClosestRecord:
     ) -> dict[str, float]:
         """Distances and shares by key; see the class."""
         train, holdout, rows = (split.encoder.encode(table) for table in (split.train, split.test, synthetic))
-        to_train, holdout_to_train = closest(rows, train, 1.0), closest(holdout, train, 1.0)
-        share = self._share_nearer(rows, train, holdout, to_train, seed)
+        to_train, ties_in_train = closest(rows, train)
+        to_holdout, ties_in_holdout = closest(rows, holdout)
+        holdout_to_train, _ = closest(holdout, train)
+        nearest = np.minimum(to_train, to_holdout)
+        ties = ties_in_train * (to_train == nearest) + ties_in_holdout * (to_holdout == nearest)
+        chance = chance_of_train(ties, len(train), len(holdout)).mean()
+        share = float(np.mean(to_train < to_holdout) + np.mean(to_train == to_holdout) / 2)
         low, high = wilson_interval(share, len(rows))
         threshold = np.quantile(holdout_to_train, self.tail, method="inverted_cdf")
         return {
@@ -91,32 +87,44 @@ class DistanceToClosestRecord:
             "dcr_median": float(np.median(to_train)),
             "dcr_holdout_mean": float(holdout_to_train.mean()),
             "dcr_holdout_median": float(np.median(holdout_to_train)),
-            "dcr_share": share,
-            "dcr_share_low": low,
-            "dcr_share_high": high,
+            "dcr_share": relative_to_chance(share, chance),
+            "dcr_share_low": relative_to_chance(low, chance),
+            "dcr_share_high": relative_to_chance(high, chance),
             "dcr_tail": float(np.mean(to_train <= threshold)),
             "dcr_tail_holdout": float(np.mean(holdout_to_train <= threshold)),
             "dcr_copies": share_verbatim(synthetic, split.train, split.schema),
             "dcr_copies_holdout": share_verbatim(split.test, split.train, split.schema),
         }
 
-    def _share_nearer(self, rows: Encoded, train: Encoded, holdout: Encoded, to_train: np.ndarray, seed: int) -> float:
-        larger, smaller = (train, holdout) if len(train) > len(holdout) else (holdout, train)
-        if len(larger) == len(smaller):
-            return _share_less(to_train, closest(rows, holdout, 1.0))
-        to_smaller = closest(rows, holdout, 1.0) if smaller is holdout else to_train
-        shares = []
-        for repeat in range(self.repeats):
-            random = np.random.default_rng(derive_seed(seed, "dcr", repeat))
-            drawn = np.sort(random.choice(len(larger), len(smaller), replace=False))
-            to_larger = closest(rows, larger[drawn], 1.0)
-            shares.append(_share_less(to_larger, to_smaller) if larger is train else _share_less(to_smaller, to_larger))
-        return float(np.mean(shares))
+
+def chance_of_train(ties: np.ndarray, n_train: int, n_holdout: int) -> np.ndarray:
+    """How often a row would be nearer to train, ties halved, if the pooled rows were dealt to the two parts at random.
+
+    Args:
+        ties: shape (m,): how many pooled rows are nearest to each row, at least 1.
+        n_train: rows of train.
+        n_holdout: rows of the hold-out.
+
+    Returns:
+        float64, shape (m,): P(all ties in train) + P(some in each) / 2, hypergeometric; for a single nearest row that is
+        n_train / (n_train + n_holdout).
+    """
+
+    def all_in(part: int) -> np.ndarray:
+        """C(part, ties) / C(n_train + n_holdout, ties): the probability that none of the ties is in the other part."""
+        total = n_train + n_holdout
+        possible = ties <= part
+        few = np.where(possible, ties, 0)
+        logarithm = gammaln(part + 1) - gammaln(part - few + 1) - gammaln(total + 1) + gammaln(total - few + 1)
+        return np.where(possible, np.exp(logarithm), 0.0)
+
+    return (1 + all_in(n_train) - all_in(n_holdout)) / 2
 
 
-def _share_less(one: np.ndarray, other: np.ndarray) -> float:
-    """Share of places where `one` is less than `other`, ties halved."""
-    return float(np.mean(one < other) + np.mean(one == other) / 2)
+def relative_to_chance(share: float, chance: float) -> float:
+    """A share whose odds are those of `share` divided by those of `chance`: .5 where the two are equal."""
+    more, less = share * (1 - chance), (1 - share) * chance
+    return float(more / (more + less))
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,7 @@ class PublishedDistanceToClosestRecord:
         encoder = Encoder.fit(split.train, split.schema, as_published=True)
         train = encoder.encode(split.train)
         tables = {"dcr_published": synthetic, "dcr_published_holdout": split.test}
-        return {key: float(closest(encoder.encode(table), train, 2.0).mean()) for key, table in tables.items()}
+        return {key: float(closest(encoder.encode(table), train, mismatch=2.0)[0].mean()) for key, table in tables.items()}
 
 
 @dataclass(frozen=True)
