@@ -59,6 +59,11 @@ class Record:
         """All scores in one dictionary; metrics do not share key names."""
         return {name: value for score in self.scores.values() for name, value in score["values"].items()}
 
+    def _content(self) -> str:
+        """What the record says, less what it cost and who computed it."""
+        scores = {name: [score["values"], score["key"]] for name, score in self.scores.items()}
+        return _json([scores, self.config, self.digests])
+
     def write(self, root: Path) -> Path:
         """Write record.json into the cell's folder under `root`.
 
@@ -71,7 +76,7 @@ class Record:
             if earlier.digests.get("synthetic") == self.digests["synthetic"]:
                 self.scores = {**earlier.scores, **self.scores}
             self.scores = dict(sorted(self.scores.items()))
-            if earlier.status == "done" and _json([earlier.scores, earlier.config]) == _json([self.scores, self.config]):
+            if earlier.status == "done" and earlier._content() == self._content():
                 return path
         self.scores = dict(sorted(self.scores.items()))
         write_atomically(path, _json(asdict(self)) + "\n")

@@ -65,6 +65,15 @@ def test_a_record_that_says_nothing_new_is_left_alone(tmp_path, value):
     assert path.read_bytes() == before
 
 
+def test_the_same_scores_on_another_day_change_nothing(tmp_path):
+    """Oracle: the bytes: a fresh clone that computes the committed scores again leaves the committed record as it is."""
+    path = record(scores={"nrs": score(nrs=1.0)}, costs={"time_fit_s": 1.5}).write(tmp_path)
+    before = path.read_bytes()
+    again = {**score(nrs=1.0), "time_s": 9.0, "commit": "another"}
+    record(scores={"nrs": again}, costs={"time_fit_s": 7.0}, env={"commit": "another"}).write(tmp_path)
+    assert path.read_bytes() == before
+
+
 def test_a_cell_that_failed_in_a_metric_and_then_did_not(tmp_path):
     """Oracle: by hand: dcr was scored, mle failed; a run of dcr alone is done, and says so."""
     scores = {"dcr": score(dcr_mean=2.0)}
