@@ -68,7 +68,7 @@ def run_cell(config: Mapping[str, Any], build: Build) -> Record:
     Returns:
         The record, also of a cell that failed.
     """
-    env.commit()
+    env.commit()  # now: what is loaded, should the checkout move on while this runs
     run = _Run(config, build)
     error = None
     try:
@@ -113,7 +113,6 @@ def _load(run: _Run) -> Split:
 def _fit(run: _Run, split: Split) -> Synthesizer:
     run.stage = "fit"
     config = dict(run.config["method"])
-    run.keys["sampling"] = json.dumps(config.get("sampling"), sort_keys=True)
     synthesizer: Synthesizer = run.build(config)
     key = run.keys["fit"] = stage_key(
         "fit",
@@ -152,8 +151,9 @@ def _fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
 def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
     run.stage = "sample"
     n = run.config["n_samples"] or getattr(synthesizer, "rows", None) or len(split.train)
+    sampling = json.dumps(run.config["method"].get("sampling"), sort_keys=True)
     key = run.keys["sample"] = stage_key(
-        "sample", VERSIONS["sample"], fit=run.keys["fit"], sampling=run.keys["sampling"], n=n, seed=run.seed("sample")
+        "sample", VERSIONS["sample"], fit=run.keys["fit"], sampling=sampling, n=n, seed=run.seed("sample")
     )
     if not run.store.has("sample", key):
         started = time.perf_counter()
@@ -251,12 +251,12 @@ def _record(run: _Run, error: dict[str, str] | None) -> Record:
         costs=run.costs,
         digests=run.digests,
         data=data,
-        config=_meaning(config),
+        config=_recorded_config(config),
         env=env.describe(),
     )
 
 
-def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:
+def _recorded_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without where things lie, and without the metrics, which stand beside their scores."""
     dataset = {name: value for name, value in config["dataset"].items() if name != "data_dir"}
     kept = {name: config[name] for name in ("names", "method", "n_samples", "seed")}

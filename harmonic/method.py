@@ -32,7 +32,9 @@ class Synthesizer(Protocol):
     """What every method is: HARMONIC and the baselines alike.
 
     The object holds its configuration and what it learnt; tables, seeds and folders are passed to it. A dictionary
-    `report`, if there is one, goes into the record (losses, generation counts).
+    `report`, if there is one, goes into the record (losses, generation counts). A method that reads files of its own has
+    `digest_inputs()`, their names and SHA-256, so that other contents are another result; one that holds a fixed number of
+    rows has `rows`, which are all scored unless n_samples says otherwise.
     """
 
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
@@ -116,6 +118,10 @@ class Harmonic:
         self.sampling = sampling or Sampling()
         self.compute = compute or Compute()
         self.report: dict[str, Any] = {}
+
+    def digest_inputs(self) -> dict[str, str]:
+        """SHA-256 of the files of a model that is a local folder."""
+        return self.backbone.digest_inputs()
 
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
         """Fine-tune on the instructions of train; a run that was killed resumes from `work_dir`."""

@@ -153,10 +153,6 @@ class Schema:
         columns = tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in plain["columns"])
         return cls(columns, plain["target"], plain["task"], plain["description"])
 
-    def empty_frame(self) -> pd.DataFrame:
-        """A table of no rows with every column."""
-        return pd.DataFrame({name: [] for name in self.names})
-
     def restore_dtypes(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The same rows in schema order with each column stored as `Column.dtype` says (int64 with holes: float64)."""
         columns = {}

@@ -240,3 +240,14 @@ def test_a_category_that_looks_like_the_format(quick_harmonic):
     rows = harmonic.sample(60, seed=0)
     assert set(rows["odd"]) == set(values)
     assert isinstance(harmonic.schema, Schema)
+
+
+def test_a_local_model_with_other_weights_is_another_input(tmp_path):
+    """Oracle: the rule of the cache: a changed file under the same path is never taken for the old one."""
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    method = Harmonic(str(tmp_path))
+    before = method.digest_inputs()
+    assert list(before) == ["model.safetensors"]
+    (tmp_path / "model.safetensors").write_bytes(b"two")
+    assert method.digest_inputs() != before
+    assert Harmonic("scratch").digest_inputs() == {}

@@ -1,5 +1,6 @@
 """Language models: any Hugging Face causal LM with PEFT, or a small one made from nothing."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,10 @@ class Backbone(Protocol):
     @property
     def training(self) -> Training:
         """The recipe."""
+        ...
+
+    def digest_inputs(self) -> dict[str, str]:
+        """Name and SHA-256 of each local file that training starts from."""
         ...
 
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
@@ -66,6 +71,10 @@ class Scratch:
             loss_on="all", min_steps=800, learning_rate=3e-3, warmup=0.05, weight_decay=0.01, max_length=4096
         )
     )
+
+    def digest_inputs(self) -> dict[str, str]:
+        """None: it starts from a seed."""
+        return {}
 
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
         """See `Backbone.create`."""
@@ -136,6 +145,14 @@ class Pretrained:
     lora: Lora | None = None
     """Without it, every weight is trained."""
     training: Training = field(default_factory=Training)
+
+    def digest_inputs(self) -> dict[str, str]:
+        """Of a local folder, every file; of a hub id none, whose content its revision names."""
+        digests = {}
+        for file in sorted(file for file in Path(self.path).glob("*") if file.is_file()):
+            with file.open("rb") as content:
+                digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
+        return digests
 
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
         """See `Backbone.create`; raises BadInput where the model or its tokenizer cannot be had."""
