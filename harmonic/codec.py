@@ -22,6 +22,7 @@ MAX_EXAMPLES = len(NUMBER_WORDS)
 TASK_PHRASES = {"binary": "binary classification", "multiclass": "multi classification", "regression": "regression"}
 HUMAN, ASSISTANT = "Human: \n", "\n\nAssistant: \n"
 GENERATE = "\nGenerate one sample: "
+ANSWER = ".\nAnswer: "
 QUOTE, CLOSE = '"', "}"
 """What ends a value, and what ends a row."""
 
@@ -130,6 +131,28 @@ def instruction(schema: Schema, examples: Sequence[Segments]) -> Segments:
 def wrap(segments: Segments) -> Segments:
     """The instruction in the dialogue form the model is fine-tuned on; the answer follows at once."""
     return [HUMAN, *segments, ASSISTANT]
+
+
+def question(sentence: str, schema: Schema, cells: Sequence[str], order: Sequence[int] | None = None) -> Segments:
+    """A row's features as the question that LLE asks (HARMONIC §3); the answer, the target's text, follows.
+
+    Args:
+        sentence: the task, as in "Evaluate the creditworthiness … \nText: ".
+        schema: of the row.
+        cells: its texts, in schema order.
+        order: column numbers; schema order if not given. The target is left out wherever it stands.
+    """
+    target = schema.names.index(schema.target)
+    places = [place for place in (range(len(schema.columns)) if order is None else order) if place != target]
+    segments = [sentence]
+    for rank, place in enumerate(places):
+        segments += [question_key(schema.columns[place], first=rank == 0), cells[place]]
+    return [*segments, ANSWER]
+
+
+def question_key(column: Column, *, first: bool) -> str:
+    """What stands before a value in a question."""
+    return f"{'' if first else ', '}The state of {column.name} is "
 
 
 def frequent_segments(codec: RowCodec, k: int) -> list[str]:

@@ -133,6 +133,10 @@ class Schema:
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 
+    def __deepcopy__(self, memo: Any) -> "Schema":
+        """Itself: nothing in it changes, and pandas copies `attrs` for every column it hands out."""
+        return self
+
     @property
     def names(self) -> list[str]:
         """Column names in table order."""

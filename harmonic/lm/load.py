@@ -9,13 +9,11 @@ from typing import Any, Protocol
 import torch
 import transformers
 from safetensors import SafetensorError
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harmonic.errors import BadInput
 from harmonic.lm.batches import Training
-
-EOS, PAD = "<eos>", "<pad>"
+from harmonic.lm.vocabulary import table_tokenizer
 
 
 class Backbone(Protocol):
@@ -100,27 +98,6 @@ class Scratch:
     def restore(self, folder: Path) -> tuple[Any, Any]:
         """See `Backbone.restore`."""
         return LlamaForCausalLM.from_pretrained(folder), PreTrainedTokenizerFast.from_pretrained(folder)
-
-
-def table_tokenizer(values: Iterable[str], segments: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer for one table; `segments` become single tokens."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"\d"), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[PAD, EOS],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(values, trainer)
-    tokenizer.add_tokens([AddedToken(segment, normalized=False) for segment in dict.fromkeys(segments)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class FineTuning(lightning.LightningModule):
         self.losses = list(checkpoint["losses"])
 
 
-class _Stream(IterableDataset):
+class Stream(IterableDataset):
     """The batches of a run from `start` on."""
 
     def __init__(self, make: Callable[[int], Batch], start: int, stop: int) -> None:
@@ -134,7 +134,7 @@ class _Stream(IterableDataset):
         return (self.make(number) for number in range(self.start, self.stop))
 
 
-class _Checkpoints(Callback):
+class Checkpoints(Callback):
     """Every few minutes, one checkpoint, written aside and renamed: a kill leaves the old one or the new one whole."""
 
     def __init__(self, folder: Path, minutes: float) -> None:
@@ -149,6 +149,15 @@ class _Checkpoints(Callback):
         trainer.save_checkpoint(aside)
         aside.replace(self.folder / CHECKPOINT)
         self.last = time.monotonic()
+
+
+def resume_point(work_dir: Path | None) -> tuple[Path | None, int]:
+    """The checkpoint that `Checkpoints` left in a folder, and the number of the batch to go on with; None and 0 without."""
+    if work_dir is None or not (work_dir / CHECKPOINT).exists():
+        return None, 0
+    checkpoint = work_dir / CHECKPOINT
+    loops = torch.load(checkpoint, map_location="cpu", weights_only=True)["loops"]
+    return checkpoint, loops["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
 
 
 class _Progress(Callback):
@@ -209,11 +218,7 @@ def fine_tune(
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
         model.enable_input_require_grads()
-    checkpoint = work_dir / CHECKPOINT if work_dir is not None and (work_dir / CHECKPOINT).exists() else None
-    start = 0
-    if checkpoint is not None:
-        loops = torch.load(checkpoint, map_location="cpu", weights_only=True)["loops"]
-        start = loops["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
+    checkpoint, start = resume_point(work_dir)
 
     def make(number: int) -> Batch:
         epoch, rows = batches[number]
@@ -222,7 +227,7 @@ def fine_tune(
     callbacks: list[Callback] = [_Progress([len(rows) for _, rows in batches], start)]
     if work_dir is not None:
         work_dir.mkdir(parents=True, exist_ok=True)
-        callbacks.append(_Checkpoints(work_dir, compute.checkpoint_minutes))
+        callbacks.append(Checkpoints(work_dir, compute.checkpoint_minutes))
     steps = -(-len(batches) // training.accumulate)
     module = FineTuning(model, training, steps, seed)
     trainer = lightning.Trainer(
@@ -240,7 +245,7 @@ def fine_tune(
         use_distributed_sampler=False,
     )
     model.train()
-    loader = DataLoader(_Stream(make, start, len(batches)), batch_size=None)
+    loader = DataLoader(Stream(make, start, len(batches)), batch_size=None)
     try:
         trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of a Ctrl-C

@@ -1,0 +1,324 @@
+"""Pre-training the base model: Lightning, a curriculum from short to long, resumed from any kill.
+
+Matrices are trained with Muon (Jordan et al. 2024), embeddings and norms with AdamW: with AdamW alone, copying from the
+context did not set in within the first few million tokens.
+"""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch.utils.data import DataLoader
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from harmonic import env
+from harmonic.lm.base.documents import FIXED, Document, Part, Reader, table_documents, training_texts
+from harmonic.lm.base.prior import Sizes
+from harmonic.lm.module import Checkpoints, Compute, Stream, resume_point
+from harmonic.lm.vocabulary import base_tokenizer
+from harmonic.seed import derive_seed
+
+EARLY_WEIGHT = 0.1
+"""Loss weight of prose and first rows, which nothing in the text foretells."""
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the curriculum."""
+
+    steps: int
+    rows: int
+    """Sequences in a batch."""
+    length: int
+    """Tokens in a sequence."""
+    columns: tuple[int, int]
+    """Least and most columns of a table."""
+    repeats: float = 0.0
+    """Share of the sequences that are random tokens over and over: the shortest way to learn to copy."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read in this phase."""
+        return self.steps * self.rows * self.length
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the weights depend on, besides the code."""
+
+    hidden_size: int = 192
+    layers: int = 4
+    heads: int = 3
+    mlp_size: int = 512
+    vocab_size: int = 1280
+    """Tokens of the byte-level BPE; what the format fixes and the slots come on top."""
+    slots: int = 512
+    tokenizer_tables: int = 600
+    context: int = 4096
+    phases: tuple[Phase, ...] = (
+        Phase(200, 16, 256, (3, 5), repeats=0.5),
+        Phase(600, 16, 256, (3, 6)),
+        Phase(1600, 14, 512, (3, 12)),
+        Phase(1700, 14, 768, (3, 22)),
+    )
+    muon_rate: float = 0.02
+    adam_rate: float = 3e-3
+    weight_decay: float = 0.05
+    """Of the matrices."""
+    warmup_steps: int = 50
+    cooldown: float = 0.5
+    """Share of the steps over which the rates fall to nothing, at the end."""
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return sum(phase.steps for phase in self.phases)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read in all."""
+        return sum(phase.tokens for phase in self.phases)
+
+    def phase(self, step: int) -> Phase:
+        """The phase that a step belongs to."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase
+            step -= phase.steps
+        raise IndexError("beyond the last step")
+
+    def rate(self, step: int) -> float:
+        """What the learning rates are multiplied by."""
+        left = (self.steps - step) / max(1.0, self.cooldown * self.steps)
+        return min(1.0, (step + 1) / self.warmup_steps, left)
+
+
+def make_tokenizer(recipe: Recipe) -> Any:
+    """The base tokenizer, trained on tables of the prior."""
+    texts = training_texts(derive_seed(recipe.seed, "tokenizer"), recipe.tokenizer_tables)
+    return base_tokenizer(texts, FIXED, recipe.vocab_size, recipe.slots)
+
+
+def make_model(recipe: Recipe, tokenizer: Any) -> LlamaForCausalLM:
+    """The model before its first step."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden_size,
+        intermediate_size=recipe.mlp_size,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=recipe.context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(recipe.seed, "weights"))
+        return LlamaForCausalLM(config)
+
+
+def make_batch(reader: Reader, recipe: Recipe, step: int, stream: str = "train") -> Batch:
+    """The batch of a step: a function of the recipe, the step and the stream's name alone.
+
+    Returns:
+        tokens, parts, rows, int64 (b, t), see `Document`, and weights, float32 (b, t): of each token as a target.
+    """
+    phase = recipe.phase(step)
+    rng = np.random.default_rng(derive_seed(recipe.seed, stream, step))
+    documents: list[Document] = []
+    wanted = phase.rows * phase.length
+    while sum(map(len, documents)) < 1.3 * wanted:
+        documents += table_documents(rng, reader, Sizes(columns=phase.columns), 5)
+    rows = _pack([documents[place] for place in rng.permutation(len(documents))], phase.rows, phase.length)
+    tokens, parts, ranks = (np.stack([row[place] for row in rows]).astype(np.int64) for place in range(3))
+    weights = np.where(ranks == 0, EARLY_WEIGHT, 1.0).astype(np.float32)
+    for row in range(round(phase.repeats * phase.rows)):
+        period = int(rng.integers(8, phase.length // 2))
+        once = rng.choice(np.concatenate([reader.slots, tokens[row]]), period)
+        tokens[row] = np.resize(once, phase.length)
+        parts[row], ranks[row], weights[row] = Part.FORMAT, 0, np.arange(phase.length) >= period
+    arrays = {"tokens": tokens, "parts": parts, "rows": ranks, "weights": weights}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _pack(documents: Sequence[Document], rows: int, length: int) -> list[np.ndarray]:
+    """Documents end to end in `rows` sequences, each an int64 array (3, length) of tokens, parts and rows.
+
+    What runs over the end of a sequence is cut; the last sequences go round again should the documents run out.
+    """
+    packed: list[np.ndarray] = []
+    held: list[np.ndarray] = []
+    size = place = 0
+    while len(packed) < rows:
+        document = documents[place % len(documents)]
+        place += 1
+        held.append(np.stack([document.tokens, document.parts, document.rows]).astype(np.int64))
+        size += len(document)
+        if size >= length:
+            packed.append(np.concatenate(held, axis=1)[:, :length])
+            held, size = [], 0
+    return packed
+
+
+def split_loss(losses: torch.Tensor, batch: Batch) -> dict[str, float]:
+    """Mean loss in nats by part, of the first row and of later ones; `losses` (b, t - 1) are those of tokens 1 to t - 1."""
+    parts, later = batch["parts"][:, 1:], batch["rows"][:, 1:] > 0
+    split = {}
+    for part in Part:
+        for name, rows in (("first", ~later), ("later", later)):
+            chosen = losses[(parts == part) & rows]
+            if len(chosen):
+                split[f"{part.name.lower()}_{name}"] = float(chosen.mean())
+    return split
+
+
+def token_losses(model: Any, batch: Batch) -> torch.Tensor:
+    """Cross-entropy of tokens 1 to t - 1 in nats, float32 (b, t - 1)."""
+    logits = model(input_ids=batch["tokens"], use_cache=False).logits[:, :-1]
+    flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch["tokens"][:, 1:].flatten(), reduction="none")
+    return flat.view(len(logits), -1)
+
+
+class PreTraining(lightning.LightningModule):
+    """A causal LM that reads tables of the prior."""
+
+    def __init__(self, model: LlamaForCausalLM, recipe: Recipe) -> None:
+        super().__init__()
+        self.model, self.recipe = model, recipe
+        self.automatic_optimization = False
+        self.curve: list[dict[str, float]] = []
+        """Per step: its number, tokens so far, loss, and the loss by part."""
+        self.seconds = 0.0
+        """Time spent in steps, over all sittings."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One step of both optimisers."""
+        started = time.perf_counter()
+        losses = token_losses(self.model, batch)
+        weights = batch["weights"][:, 1:]
+        loss = (losses * weights).sum() / weights.sum()
+        self.manual_backward(loss)
+        for optimizer in self._optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * self.recipe.rate(batch_idx)
+            optimizer.step()
+            optimizer.zero_grad()
+        split = split_loss(losses.detach(), batch)
+        tokens = (self.curve[-1]["tokens"] if self.curve else 0) + batch["tokens"].numel()
+        self.curve.append({"step": batch_idx, "tokens": tokens, "loss": float(loss.detach()), **split})
+        self.seconds += time.perf_counter() - started
+
+    def _optimizers(self) -> list[Any]:
+        optimizers = self.optimizers()
+        assert isinstance(optimizers, list)
+        return optimizers
+
+    def configure_optimizers(self) -> list[Any]:
+        """Muon for the matrices inside the layers, AdamW for the rest."""
+        recipe = self.recipe
+        matrices = [p for name, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in name]
+        chosen = set(map(id, matrices))
+        rest = [p for p in self.model.parameters() if id(p) not in chosen]
+        muon = torch.optim.Muon([{"params": matrices, "peak": recipe.muon_rate}], recipe.muon_rate, recipe.weight_decay)
+        adam = torch.optim.AdamW(
+            [{"params": rest, "peak": recipe.adam_rate}], recipe.adam_rate, betas=(0.9, 0.95), weight_decay=0.0
+        )
+        return [muon, adam]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the curve and the clock."""
+        checkpoint["curve"], checkpoint["seconds"] = self.curve, self.seconds
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them up."""
+        self.curve, self.seconds = list(checkpoint["curve"]), checkpoint["seconds"]
+
+
+class _Report(Callback):
+    """A line every so many steps."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
+        last = module.curve[-self.every :]
+        if len(module.curve) % self.every and len(module.curve) != module.recipe.steps:
+            return
+        means = {name: float(np.nanmean([entry.get(name, math.nan) for entry in last])) for name in last[-1]}
+        split = "  ".join(f"{name} {value:.2f}" for name, value in means.items() if name not in ("step", "tokens"))
+        tokens = module.curve[-1]["tokens"]
+        print(f"step {len(module.curve)}/{module.recipe.steps}  {tokens / 1e6:.2f} M tokens  {split}", flush=True)
+
+
+def pretrain(recipe: Recipe, out: Path, compute: Compute, *, report_every: int = 25) -> dict[str, Any]:
+    """Train the base model and write it into `out` in Hugging Face form; a run that was killed goes on.
+
+    Args:
+        recipe: what to train.
+        out: model and tokenizer, and training.json: recipe, seconds, machine, and the loss curve.
+        compute: device, precision, checkpoint interval.
+        report_every: steps between two lines.
+
+    Returns:
+        What training.json holds.
+    """
+    work_dir = out / "unfinished"
+    work_dir.mkdir(parents=True, exist_ok=True)
+    checkpoint, start = resume_point(work_dir)
+    tokenizer = make_tokenizer(recipe)
+    reader = Reader(tokenizer)
+    module = PreTraining(make_model(recipe, tokenizer), recipe)
+    trainer = lightning.Trainer(
+        accelerator="gpu" if compute.device.type == "cuda" else "cpu",
+        devices=1,
+        precision=compute.resolved_precision,
+        max_epochs=1,
+        callbacks=[Checkpoints(work_dir, compute.checkpoint_minutes), _Report(report_every)],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    module.train()
+    stream = Stream(lambda step: make_batch(reader, recipe, step), start, recipe.steps)
+    trainer.fit(module, DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=8), ckpt_path=checkpoint, weights_only=True)
+    module.model.float().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    summary = {
+        "recipe": asdict(recipe),
+        "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
+        "tokens": recipe.tokens,
+        "seconds": module.seconds,
+        "precision": compute.resolved_precision,
+        "env": env.describe(),
+        "curve": _thinned(module.curve),
+    }
+    (out / "training.json").write_text(json.dumps(summary, indent=1) + "\n")
+    for file in work_dir.iterdir():
+        file.unlink()
+    work_dir.rmdir()
+    return summary
+
+
+def _thinned(curve: Sequence[dict[str, float]], points: int = 60) -> list[dict[str, float]]:
+    """The curve in at most `points` means."""
+    thinned = []
+    for part in np.array_split(np.arange(len(curve)), min(points, len(curve))):
+        entries = [curve[place] for place in part]
+        names = sorted({name for entry in entries for name in entry} - {"step", "tokens"})
+        means = {name: round(float(np.mean([entry[name] for entry in entries if name in entry])), 4) for name in names}
+        thinned.append({"step": entries[-1]["step"], "tokens": entries[-1]["tokens"], **means})
+    return thinned
