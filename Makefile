@@ -16,8 +16,9 @@ check: $(INSTALLED) ## what CI checks besides the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-tables: $(INSTALLED) ## results/tables from the committed records
+tables: $(INSTALLED) ## results/tables from the committed records, and the base model's card
 	$(BIN)/python scripts/make_tables.py
+	$(BIN)/python scripts/make_base_card.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

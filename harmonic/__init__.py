@@ -2,7 +2,7 @@
 
 from harmonic import Harmonic, load_dataset
 split = load_dataset("affairs")
-rows = Harmonic(model="scratch").fit(split.train, seed=0).sample(1000, seed=0)
+rows = Harmonic().fit(split.train, seed=0).sample(1000, seed=0)
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
 """HARMONIC: a language model fine-tuned on nearest-neighbour instructions (Wang et al., NeurIPS 2024)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 
 from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, frequent_segments, instruction, wrap
+from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm import load
 from harmonic.lm.batches import plan_batches
+from harmonic.lm.likelihood import Scored, cell_log_likelihoods
 from harmonic.lm.module import Compute, fine_tune
 from harmonic.lm.sampler import Decoding, Limits, Prompt, sample_rows
 from harmonic.lm.segments import SegmentEncoder
-from harmonic.neighbours import Distance, Groups, LabelRule, make_groups
+from harmonic.neighbours import Distance, Groups, LabelRule, make_groups, mixed_neighbours
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table, schema_of
 
@@ -34,7 +36,8 @@ class Synthesizer(Protocol):
     The object holds its configuration and what it learnt; tables, seeds and folders are passed to it. A dictionary
     `report`, if there is one, goes into the record (losses, generation counts). A method that reads files of its own has
     `digest_inputs()`, their names and SHA-256, so that other contents are another result; one that holds a fixed number of
-    rows has `rows`, which are all scored unless n_samples says otherwise.
+    rows has `rows`, which are all scored unless n_samples says otherwise; a method that knows likelihoods has
+    `log_likelihood(rows, *, seed, own=None)`, see `Harmonic.log_likelihood`.
     """
 
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
@@ -73,7 +76,7 @@ class Harmonic:
     """HARMONIC as a `Synthesizer`.
 
     Args:
-        model: the language model, or "scratch", a hub id or a folder.
+        model: the language model, or "base" (the shipped one), "scratch", a hub id or a folder.
         k: examples per instruction.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
         label_rule: which groups are kept, see `harmonic.neighbours.make_groups`.
@@ -87,7 +90,7 @@ class Harmonic:
 
     def __init__(
         self,
-        model: load.Backbone | str = "scratch",
+        model: load.Backbone | str = "base",
         *,
         k: int = 5,
         distance: Distance = "mixed",
@@ -125,12 +128,7 @@ class Harmonic:
 
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
         """Fine-tune on the instructions of train; a run that was killed resumes from `work_dir`."""
-        self.prepare(train, seed)
-        values = (text for row in self.cells for text in row)
-        self.model, tokenizer = self.backbone.create(
-            values, frequent_segments(self.codec, self.k), derive_seed(seed, "weights")
-        )
-        self.encoder = SegmentEncoder(tokenizer)
+        self.start(train, seed)
         training = self.backbone.training
         context = getattr(self.model.config, "max_position_embeddings", None)
         if context is not None and context < training.max_length:
@@ -147,7 +145,6 @@ class Harmonic:
             seed=derive_seed(seed, "dropout"),
             work_dir=work_dir,
         )
-        self.limits = self._limits()
         self.report = {
             "rows": len(train),
             "instructions": len(self.groups),
@@ -159,6 +156,17 @@ class Harmonic:
             "loss_last": float(np.mean(losses[-20:])),
             "losses": [float(np.mean(part)) for part in np.array_split(losses, min(50, len(losses)))],
         }
+        return self
+
+    def start(self, train: pd.DataFrame, seed: int) -> Self:
+        """Everything of `fit` but the fine-tuning: what a model does with this table before it has learnt from it."""
+        self.prepare(train, seed)
+        values = (text for row in self.cells for text in row)
+        self.model, tokenizer = self.backbone.create(
+            values, frequent_segments(self.codec, self.k), derive_seed(seed, "weights")
+        )
+        self.encoder = SegmentEncoder(tokenizer)
+        self.limits = self._limits()
         return self
 
     def prepare(self, train: pd.DataFrame, seed: int) -> Self:
@@ -193,7 +201,7 @@ class Harmonic:
         generation = sample_rows(
             self.model,
             self.encoder,
-            lambda number: self._prompt(number, seed),
+            lambda number: self.prompt(number, seed),
             self.codec.read,
             n,
             limits=self.limits,
@@ -203,6 +211,45 @@ class Harmonic:
         )
         self.report = {**self.report, "generation": generation.counts()}
         return coerce(pd.DataFrame(generation.rows, columns=self.schema.names), self.schema, "the generated rows")
+
+    def log_likelihood(
+        self, rows: pd.DataFrame, *, seed: int, own: np.ndarray | None = None, without_examples: bool = False
+    ) -> np.ndarray:
+        """Log-likelihood of every cell in nats, float64, shape (n, c), columns as in the schema.
+
+        Each row stands as the answer of a training instruction, in the dialogue form: behind its nearest train rows (by
+        the mixed distance, within its class under label_rule=same_class), its features in an order drawn anew for each
+        row where training draws one.
+
+        Args:
+            rows: n rows of train's schema.
+            seed: of the orders.
+            own: int64, shape (n,): where the rows are rows of train, their numbers there. No row is shown with itself.
+            without_examples: each row stands as the first example instead, where nothing but the prose precedes it.
+        """
+        examples = self.nearest_train_rows(rows, own)
+        cells = self.codec.cells(rows)
+        fixed = list(range(len(self.schema.columns)))
+        orders = [self._column_order(seed, "likelihood", number) or fixed for number in range(len(rows))]
+
+        def scored(number: int) -> Scored:
+            order = orders[number]
+            prompt = instruction(self.schema, [self.codec.row(self.cells[row], order) for row in examples[number]])
+            dialogue = wrap(prompt)
+            if without_examples:
+                dialogue = dialogue[:3]  # "Human:", the introduction, "Example one:"
+            return Scored(dialogue, self._keys(order), [cells[number][place] for place in order])
+
+        found = cell_log_likelihoods(self.model, self.encoder, scored, len(rows), self.compute)
+        in_place = np.empty_like(found)
+        np.put_along_axis(in_place, np.array(orders), found, axis=1)
+        return in_place
+
+    def nearest_train_rows(self, rows: pd.DataFrame, own: np.ndarray | None = None) -> np.ndarray:
+        """The train rows that `log_likelihood` shows with each row, nearest first, int64, shape (n, k)."""
+        within = self.schema.task != "regression" and self.label_rule == "same_class"
+        encoder = Encoder.fit(self.train, self.schema)
+        return mixed_neighbours(encoder, rows, self.train, self.k, within_class=within, own=own)
 
     def save(self, folder: Path) -> None:
         """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""
@@ -241,7 +288,8 @@ class Harmonic:
         bare = self._bare_instruction(number, seed, epoch)
         return Instruction(wrap(bare.prompt), bare.answer)
 
-    def _prompt(self, number: int, seed: int) -> Prompt:
+    def prompt(self, number: int, seed: int) -> Prompt:
+        """What the model is shown at try `number`."""
         bare = self._bare_prompt(number, seed)
         return replace(bare, text=wrap(bare.text)) if self.sampling.wrapped else bare
 
@@ -252,9 +300,11 @@ class Harmonic:
             lap, place = divmod(number, len(self.groups))
             rows = self.groups.neighbours[_anchors(len(self.groups), seed, lap)[place]]
         order = self._column_order(seed, "prompt", number)
-        places = range(len(self.schema.columns)) if order is None else order
-        keys = [self.codec.key(place, first=rank == 0) for rank, place in enumerate(places)]
+        keys = self._keys(range(len(self.schema.columns)) if order is None else order)
         return Prompt(instruction(self.schema, [self.codec.row(self.cells[row], order) for row in rows]), keys)
+
+    def _keys(self, order: Sequence[int]) -> Segments:
+        return [self.codec.key(place, first=rank == 0) for rank, place in enumerate(order)]
 
     def _instruction_lengths(self) -> np.ndarray:
         """Characters of each instruction, which no order of columns changes; int64, shape (m,)."""

@@ -31,7 +31,7 @@ MAX_ONE_HOT = 512
 
 
 def nearest(
-    queries: Encoded, references: Encoded, k: int, *, mismatch: float = 1.0, own_rows: bool = False
+    queries: Encoded, references: Encoded, k: int, *, mismatch: float = 1.0, own: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest references of each query, exactly; equal distances in order of row number.
 
@@ -41,7 +41,7 @@ def nearest(
         k: how many.
         mismatch: distance of unequal categories, and of an empty cell to a filled one in a category column; an empty
             numeric cell is 1 from a filled one and 0 from an empty one.
-        own_rows: queries are the references, and a row is not its own neighbour.
+        own: int64, shape (m,): the reference that each query itself is, and that is no neighbour of it.
 
     Returns:
         Distances, float64 (m, k), ascending, and row numbers, int64 (m, k).
@@ -49,8 +49,8 @@ def nearest(
     distances = np.empty((len(queries), k))
     indices = np.empty((len(queries), k), dtype=np.int64)
     for rows, block in _blocks(queries, references, mismatch):
-        if own_rows:
-            block[np.arange(len(block)), rows.start + np.arange(len(block))] = np.inf
+        if own is not None:
+            block[np.arange(len(block)), own[rows]] = np.inf
         distances[rows], indices[rows] = _smallest(block, k)
     return distances, indices
 
@@ -165,7 +165,8 @@ def make_groups(
         neighbours = published_neighbours(train, schema, k)
     else:
         encoder = Encoder.fit(train, schema)
-        neighbours = _mixed_neighbours(encoder, train, k, within_class=is_class and label_rule == "same_class")
+        within = is_class and label_rule == "same_class"
+        neighbours = mixed_neighbours(encoder, train, train, k, within_class=within, own=np.arange(len(train)))
     anchors = np.arange(len(train))
     if is_class and label_rule == "agreement":
         labels = train[schema.target].to_numpy()
@@ -179,21 +180,35 @@ def make_groups(
     return Groups(anchors, neighbours[anchors])
 
 
-def _mixed_neighbours(encoder: Encoder, train: pd.DataFrame, k: int, within_class: bool) -> np.ndarray:
-    encoded = encoder.encode(train)
+def mixed_neighbours(
+    encoder: Encoder, rows: pd.DataFrame, train: pd.DataFrame, k: int, *, within_class: bool, own: np.ndarray | None = None
+) -> np.ndarray:
+    """The k nearest train rows of each row, int64, shape (m, k).
+
+    Args:
+        encoder: fitted on train.
+        rows: m rows of train's schema.
+        train: n rows.
+        k: how many.
+        within_class: rows of the row's class alone; where that has too few, all of them and then the nearest of the others.
+        own: int64, shape (m,): where the rows are rows of train, their numbers there; a row is not its own neighbour.
+    """
+    queries, references = encoder.encode(rows), encoder.encode(train)
     if not within_class:
-        return nearest(encoded, encoded, k, own_rows=True)[1]
-    labels = encoder.target(train)
-    neighbours = np.empty((len(train), k), dtype=np.int64)
+        return nearest(queries, references, k, own=own)[1]
+    labels, known = encoder.target(rows), encoder.target(train)
+    neighbours = np.empty((len(rows), k), dtype=np.int64)
     for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        if len(rows) > k:
-            neighbours[rows] = rows[nearest(encoded[rows], encoded[rows], k, own_rows=True)[1]]
-        else:
-            own = np.array([[other for other in rows if other != row] for row in rows]).reshape(len(rows), -1)
-            rest = np.flatnonzero(labels != label)
-            borrowed = nearest(encoded[rows], encoded[rest], k - own.shape[1])[1]
-            neighbours[rows] = np.hstack([own, rest[borrowed]])
+        of_class, pool = np.flatnonzero(labels == label), np.flatnonzero(known == label)
+        places = None if own is None else np.searchsorted(pool, own[of_class])
+        if len(pool) - (own is not None) >= k:
+            neighbours[of_class] = pool[nearest(queries[of_class], references[pool], k, own=places)[1]]
+            continue
+        rest = np.flatnonzero(known != label)
+        for row in of_class:
+            mates = pool if own is None else pool[pool != own[row]]
+            borrowed = nearest(queries[row : row + 1], references[rest], k - len(mates))[1][0]
+            neighbours[row] = [*mates, *rest[borrowed]]
     return neighbours
 
 

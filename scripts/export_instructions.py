@@ -52,7 +52,7 @@ def export(dataset: str, method: str, what: str, seed: int) -> list[dict[str, ob
     if config["_target_"] != "harmonic.method.Harmonic" or what not in ("training", "sampling"):
         raise BadInput(f"method must build a Harmonic and what be training or sampling; found {method} and {what}.")
     sampling = Sampling(prompts=config["sampling"]["prompts"])
-    harmonic = Harmonic("scratch", sampling=sampling, **{name: config[name] for name in FIT_OPTIONS})
+    harmonic = Harmonic(sampling=sampling, **{name: config[name] for name in FIT_OPTIONS})
     train = load_dataset(dataset, seed=seed).train
     harmonic.prepare(train, seed)
     if what == "training":

@@ -187,7 +187,7 @@ def test_a_model_folder_without_a_tokenizer(command, csv, tmp_path, tiny_model):
     ):
         path = str(tmp_path / folder)
         answer = command("dataset=csv", f"dataset.path={csv}", "method=harmonic", "model=gpt2", f"model.path={path}")
-        check_mistake(answer, path, word, "model=scratch")
+        check_mistake(answer, path, word, "model=base")
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,8 @@ def test_the_default_needs_nothing(tmp_path):
     """Oracle: the promise that `python run.py` runs offline on a CPU."""
     config = composed("trainer", "auto")
     assert config["dataset"]["_target_"] == "harmonic.datasets.Bundled"
-    assert config["model"]["_target_"] == "harmonic.lm.load.Scratch"
+    assert config["model"]["_target_"] == "harmonic.lm.load.Pretrained"
+    assert config["model"]["path"] == "base"
     assert not any("published" in name for name in config["metrics"])
     assert config["logger"] is None or config["logger"] == {}
 

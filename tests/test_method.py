@@ -200,7 +200,7 @@ def test_the_model_is_prompted_as_configured(learnt, easy_table, prompts, wrappe
     """Oracle: the published dialogue form, and `sampling_prompts`, which shows the same without it."""
     harmonic = prepared(easy_table, sampling=Sampling(prompts=prompts, wrapped=wrapped))
     for number, bare in enumerate(texts(harmonic.sampling_prompts(5, seed=2))):
-        text = "".join(harmonic._prompt(number, 2).text)
+        text = "".join(harmonic.prompt(number, 2).text)
         assert text == (f"Human: \n{bare}\n\nAssistant: \n" if wrapped else bare)
 
 

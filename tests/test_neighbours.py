@@ -88,7 +88,7 @@ def test_a_row_is_not_its_own_neighbour(schema: Schema) -> None:
     """Invariant, duplicates included: the row itself is left out, its twin is not."""
     train = pd.concat([mixed_table(30, 0)] * 2, ignore_index=True)
     (rows,) = encoded(schema, train)
-    distances, indices = nearest(rows, rows, 4, own_rows=True)
+    distances, indices = nearest(rows, rows, 4, own=np.arange(len(rows)))
     assert not (indices == np.arange(60)[:, None]).any()
     assert (distances[:, 0] == 0.0).all()
 
@@ -97,9 +97,9 @@ def test_a_row_is_not_its_own_neighbour(schema: Schema) -> None:
 def test_chunks_change_nothing(schema: Schema, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Invariant: the size of a block is no part of the result."""
     references, rows = encoded(schema, mixed_table(60, 0), mixed_table(40, 1))
-    plain, own = nearest(rows, references, 3), nearest(references, references, 3, own_rows=True)
+    plain, own = nearest(rows, references, 3), nearest(references, references, 3, own=np.arange(len(references)))
     monkeypatch.setattr(neighbours, "CHUNK_CELLS", cells)
-    chunked, own_chunked = nearest(rows, references, 3), nearest(references, references, 3, own_rows=True)
+    chunked, own_chunked = nearest(rows, references, 3), nearest(references, references, 3, own=np.arange(len(references)))
     for one, other in ((plain, chunked), (own, own_chunked)):
         np.testing.assert_allclose(one[0], other[0], atol=1e-12)
     np.testing.assert_array_equal(np.sort(own[0]).round(9), np.sort(own_chunked[0]).round(9))

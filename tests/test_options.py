@@ -27,6 +27,8 @@ from harmonic.method import Harmonic, Sampling
         (Training, "loss_on", "rows"),
         (Training, "epochs", 0),
         (Training, "batch_size", 0),
+        (Training, "max_steps", 0),
+        (lambda max_steps: Training(min_steps=9, max_steps=max_steps), "max_steps", 8),
         (Training, "learning_rate", -1e-3),
         (Training, "warmup", float("nan")),
         (Compute, "accelerator", "tpu"),

@@ -30,6 +30,8 @@ class Training:
     epochs: int = 1
     min_steps: int = 0
     """On a small table, epochs are repeated until this many optimiser steps are done."""
+    max_steps: int | None = None
+    """On a large table, training ends after this many optimiser steps, whatever the epochs; null for no such end."""
     batch_size: int = 16
     accumulate: int = 1
     """Batches per optimiser step."""
@@ -47,6 +49,8 @@ class Training:
         check_choice("training.loss_on", self.loss_on, LossOn)
         for option in ("epochs", "batch_size", "accumulate", "max_length"):
             check_at_least(f"training.{option}", getattr(self, option), 1)
+        if self.max_steps is not None:
+            check_at_least("training.max_steps", self.max_steps, max(1, self.min_steps))
         for option in ("min_steps", "learning_rate", "warmup", "weight_decay", "clip"):
             check_at_least(f"training.{option}", getattr(self, option), 0)
 
@@ -65,6 +69,8 @@ def plan_batches(lengths: np.ndarray, training: Training, seed: int) -> list[tup
     size = training.batch_size
     per_epoch = -(-len(lengths) // size)
     total = max(training.epochs * per_epoch, training.min_steps * training.accumulate)
+    if training.max_steps is not None:
+        total = min(total, training.max_steps * training.accumulate)
     batches: list[tuple[int, np.ndarray]] = []
     for epoch in itertools.count():
         rng = np.random.default_rng(derive_seed(seed, "epoch", epoch))

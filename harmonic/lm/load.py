@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harmonic.errors import BadInput
+from harmonic.lm.base import FOLDER as BASE_FOLDER
 from harmonic.lm.batches import Training
-from harmonic.lm.vocabulary import table_tokenizer
+from harmonic.lm.vocabulary import bind, table_tokenizer
 
 
 class Backbone(Protocol):
@@ -77,27 +78,34 @@ class Scratch:
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
         """See `Backbone.create`."""
         tokenizer = table_tokenizer(values, segments, self.vocab_size)
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=self.hidden_size,
-            intermediate_size=self.mlp_size,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            num_key_value_heads=self.heads,
-            max_position_embeddings=self.max_length,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = LlamaForCausalLM(config)
-        return model, tokenizer
+        sizes = (self.hidden_size, self.layers, self.heads, self.mlp_size)
+        return random_llama(tokenizer, *sizes, context=self.max_length, seed=seed), tokenizer
 
     def restore(self, folder: Path) -> tuple[Any, Any]:
         """See `Backbone.restore`."""
         return LlamaForCausalLM.from_pretrained(folder), PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def random_llama(
+    tokenizer: Any, hidden_size: int, layers: int, heads: int, mlp_size: int, *, context: int, seed: int
+) -> LlamaForCausalLM:
+    """A Llama of these sizes with random weights and tied embeddings; the global random state is left alone."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        intermediate_size=mlp_size,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
 
 
 @dataclass(frozen=True)
@@ -113,9 +121,14 @@ class Lora:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A Hugging Face causal LM, by hub id or local folder."""
+    """A Hugging Face causal LM, by hub id or local folder.
 
-    path: str
+    A tokenizer with slots (the shipped base model's, or that of any folder `scripts/pretrain_base.py` wrote) gives them to
+    the table's keys and named categories, see `harmonic.lm.vocabulary.bind`.
+    """
+
+    path: str = "base"
+    """A hub id, a folder, or "base" for the model that comes with the package."""
     revision: str | None = None
     dtype: str = "auto"
     """Storage of the frozen weights: float32, bfloat16, float16, or auto for what the checkpoint says."""
@@ -123,17 +136,22 @@ class Pretrained:
     """Without it, every weight is trained."""
     training: Training = field(default_factory=Training)
 
+    @property
+    def source(self) -> str:
+        """What Hugging Face is to load."""
+        return str(BASE_FOLDER) if self.path == "base" else self.path
+
     def digest_inputs(self) -> dict[str, str]:
-        """Of a local folder, every file; of a hub id none, whose content its revision names."""
+        """Of a local folder, every file but prose; of a hub id none, whose content its revision names."""
         digests = {}
-        for file in sorted(file for file in Path(self.path).glob("*") if file.is_file()):
+        for file in sorted(file for file in Path(self.source).glob("*") if file.is_file() and file.suffix != ".md"):
             with file.open("rb") as content:
                 digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
         return digests
 
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
         """See `Backbone.create`; raises BadInput where the model or its tokenizer cannot be had."""
-        model, tokenizer = self._load_model(), self._load_tokenizer(self.path)
+        model, tokenizer = self._load_model(), bind(self._load_tokenizer(self.source), segments)
         if self.lora is None:
             return model, tokenizer
         import peft
@@ -167,13 +185,13 @@ class Pretrained:
 
     def _load_model(self) -> Any:
         try:
-            return AutoModelForCausalLM.from_pretrained(self.path, revision=self.revision, dtype=self.dtype)
+            return AutoModelForCausalLM.from_pretrained(self.source, revision=self.revision, dtype=self.dtype)
         except (OSError, ValueError, SafetensorError) as error:
             raise BadInput(self._cannot_load("a causal language model (config.json and weights)", error)) from error
 
     def _load_tokenizer(self, path: str) -> Any:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path, revision=self.revision if path == self.path else None)
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=self.revision if path == self.source else None)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadInput(self._cannot_load("a tokenizer (tokenizer.json)", error)) from error
         if tokenizer.eos_token_id is None:
@@ -186,15 +204,25 @@ class Pretrained:
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         return (
             f"model.path={self.path} must hold or name {what}, but loading failed ({reason}): give a local folder that has "
-            f"it or a hub id that can be reached, or use model=scratch, which needs neither."
+            f"it or a hub id that can be reached, or use model=base, which comes with the package."
         )
 
 
+BASE = Pretrained(
+    "base",
+    dtype="float32",
+    training=Training(min_steps=300, max_steps=500, learning_rate=1e-3, warmup=0.05, weight_decay=0.01, max_length=4096),
+)
+"""The shipped model under the recipe of conf/model/base.yaml."""
+
+
 def backbone(model: "Backbone | str") -> Backbone:
-    """A backbone by name: "scratch", or a hub id or folder for a pretrained model trained in full."""
+    """A backbone by name: "base", "scratch", or a hub id or folder for a pretrained model trained in full."""
     if not isinstance(model, str):
         return model
-    return Scratch() if model == "scratch" else Pretrained(model)
+    if model == "scratch":
+        return Scratch()
+    return BASE if model == "base" else Pretrained(model)
 
 
 transformers.utils.logging.set_verbosity_error()

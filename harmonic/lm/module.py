@@ -142,6 +142,7 @@ class Checkpoints(Callback):
         self.last = time.monotonic()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Save where the time has come and an optimiser step is whole."""
         steps_whole = trainer.fit_loop.epoch_loop.batch_idx + 1
         if time.monotonic() - self.last < self.seconds or steps_whole % trainer.accumulate_grad_batches:
             return
@@ -189,6 +190,33 @@ def progress_bar(what: str, total: int, done: int = 0) -> tqdm:
     return tqdm(total=total, initial=done, desc=what, unit="row", mininterval=interval, leave=False, dynamic_ncols=True)
 
 
+def quiet_trainer(compute: Compute, callbacks: Sequence[Callback], **settings: Any) -> lightning.Trainer:
+    """A trainer for one pass over a stream that is all of a run: its callbacks do the talking and the saving."""
+    return lightning.Trainer(
+        accelerator="gpu" if compute.device.type == "cuda" else compute.device.type,
+        devices=1,
+        precision=compute.resolved_precision,
+        max_epochs=1,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **settings,
+    )
+
+
+def fit_stream(
+    trainer: lightning.Trainer, module: lightning.LightningModule, loader: DataLoader, checkpoint: Path | None
+) -> None:
+    """Train on what is left of a stream, from the checkpoint it stopped at; Ctrl-C is a KeyboardInterrupt."""
+    try:
+        trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of a Ctrl-C
+        raise KeyboardInterrupt from stop
+
+
 def fine_tune(
     model: Any,
     encoder: SegmentEncoder,
@@ -230,25 +258,9 @@ def fine_tune(
         callbacks.append(Checkpoints(work_dir, compute.checkpoint_minutes))
     steps = -(-len(batches) // training.accumulate)
     module = FineTuning(model, training, steps, seed)
-    trainer = lightning.Trainer(
-        accelerator=compute.device.type if compute.device.type != "cuda" else "gpu",
-        devices=1,
-        precision=compute.resolved_precision,
-        max_epochs=1,
-        accumulate_grad_batches=training.accumulate,
-        gradient_clip_val=training.clip,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    trainer = quiet_trainer(compute, callbacks, accumulate_grad_batches=training.accumulate, gradient_clip_val=training.clip)
     model.train()
     loader = DataLoader(Stream(make, start, len(batches)), batch_size=None)
-    try:
-        trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:  # what Lightning makes of a Ctrl-C
-        raise KeyboardInterrupt from stop
+    fit_stream(trainer, module, loader, checkpoint)
     model.eval()
     return module.losses

@@ -62,7 +62,7 @@ def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 def free_slots(tokenizer: Any) -> list[int]:
     """Ids of the slots that are bound to nothing, ascending; none in a tokenizer that never had any."""
     known = tokenizer.get_vocab()
-    ids = []
+    ids: list[int] = []
     while (slot := known.get(SLOT.format(len(ids)))) is not None:
         ids.append(slot)
     return ids
@@ -70,16 +70,22 @@ def free_slots(tokenizer: Any) -> list[int]:
 
 def unknown(tokenizer: Any, segments: Iterable[str]) -> list[str]:
     """Those segments, each once, that are no token yet."""
-    return [segment for segment in dict.fromkeys(segments) if segment and tokenizer.backend_tokenizer.token_to_id(segment) is None]
+    return [
+        segment
+        for segment in dict.fromkeys(segments)
+        if segment and tokenizer.backend_tokenizer.token_to_id(segment) is None
+    ]
 
 
-def bind(tokenizer: Any, segments: Sequence[str]) -> PreTrainedTokenizerFast:
+def bind(tokenizer: Any, segments: Sequence[str]) -> Any:
     """The same tokenizer with its slots given to `segments` in their order, as far as the slots go.
 
     Segments that are tokens already keep theirs. What is bound no longer is a slot: the tokenizer is an ordinary one that
-    Hugging Face saves and loads, with the same number of tokens.
+    Hugging Face saves and loads, with the same number of tokens. One without slots is returned as it is.
     """
     slots = free_slots(tokenizer)
+    if not slots:
+        return tokenizer
     bound = dict(zip(slots, unknown(tokenizer, segments), strict=False))
     plain = json.loads(tokenizer.backend_tokenizer.to_str())
     for token in plain["added_tokens"]:

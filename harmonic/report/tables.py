@@ -40,6 +40,7 @@ SCORES = (
     Score("dcr_share", "DCR share (.5)"),
     Score("dcr_tail", "DCR tail (= hold-out)", "dcr_tail_holdout"),
     Score("nrs", "NRS (= hold-out)", "nrs_holdout"),
+    Score("dlt", "DLT bits/cell (0)"),
     Score("mle_published", "MLE published ↑"),
     Score("dcr_published", "DCR published", "dcr_published_holdout"),
     Score("nrs_published", "NRS published ↑", "nrs_published_holdout"),

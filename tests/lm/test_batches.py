@@ -43,6 +43,17 @@ def test_a_small_table_is_repeated_until_the_steps_are_done(accumulate):
     assert len(plan_batches(LENGTHS, Training(min_steps=2, **recipe), seed=0)) == 12
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_large_table_ends_when_the_steps_are_done(accumulate):
+    """Oracle: by hand. 12 batches an epoch, 36 in all; the start is the same as without an end."""
+    recipe = {"batch_size": 4, "accumulate": accumulate, "epochs": 3}
+    whole = plan_batches(LENGTHS, Training(**recipe), seed=0)
+    cut = plan_batches(LENGTHS, Training(max_steps=5, **recipe), seed=0)
+    assert len(cut) == 5 * accumulate
+    assert same(cut, whole[: len(cut)])
+    assert same(plan_batches(LENGTHS, Training(max_steps=99, **recipe), seed=0), whole)
+
+
 def test_the_seed_decides_the_plan():
     """Oracle: repetition; seeds 0, 1 and 2 differ from each other, and so do epochs."""
     recipe = Training(epochs=2, batch_size=4)

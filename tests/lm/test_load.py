@@ -12,8 +12,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from harmonic.codec import frequent_segments
 from harmonic.errors import BadInput
+from harmonic.lm.base import FOLDER
 from harmonic.lm.batches import Training
-from harmonic.lm.load import Lora, Pretrained, Scratch, backbone, save
+from harmonic.lm.load import BASE, Lora, Pretrained, Scratch, backbone, save
 from harmonic.lm.module import Compute
 
 TINY = Scratch(hidden_size=32, layers=1, heads=2, mlp_size=64, vocab_size=300, max_length=512)
@@ -150,7 +151,7 @@ def test_a_folder_without_a_tokenizer(copied, create, one_line):
             path.unlink()
     with pytest.raises(BadInput) as error:
         create(Pretrained(str(copied)))
-    one_line(error.value, str(copied), "a tokenizer", "model=scratch")
+    one_line(error.value, str(copied), "a tokenizer", "model=base")
 
 
 def test_a_tokenizer_without_an_end(copied, create, one_line):
@@ -171,7 +172,7 @@ def test_a_model_that_is_not_there(create, one_line, tmp_path, monkeypatch, path
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput) as error:
         create(Pretrained(path))
-    one_line(error.value, path, "model=scratch", "folder")
+    one_line(error.value, path, "model=base", "folder")
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
@@ -211,6 +212,8 @@ def test_instructions_longer_than_the_models_context(easy_table, quick_harmonic,
 
 def test_names_of_backbones():
     """Oracle: the contract of `Harmonic(model=…)`."""
+    assert backbone("base") is BASE
+    assert BASE.source == str(FOLDER)
     assert backbone("scratch") == Scratch()
     assert backbone("some/model") == Pretrained("some/model")
     assert backbone(TINY) is TINY

@@ -105,9 +105,7 @@ class Reader:
 def row_keys(codec: RowCodec) -> dict[str, Column]:
     """What stands before a value in an instruction, and the value's column."""
     return {
-        codec.key(place, first=first): column
-        for place, column in enumerate(codec.schema.columns)
-        for first in (True, False)
+        codec.key(place, first=first): column for place, column in enumerate(codec.schema.columns) for first in (True, False)
     }
 
 
@@ -156,7 +154,7 @@ def neighbours_of(table: pd.DataFrame, anchors: np.ndarray, k: int, *, within_cl
         if not within_class or schema.task == "regression" or len(pool) <= k:
             pool = np.arange(len(table))
         pool = pool[pool != anchor]
-        found[place] = pool[nearest(encoded[[anchor]], encoded[pool], k)[1][0]]
+        found[place] = pool[nearest(encoded[anchor : anchor + 1], encoded[pool], k)[1][0]]
     return found
 
 
@@ -166,7 +164,9 @@ def _questions(rng: Generator, reader: Reader, codec: RowCodec, table: pd.DataFr
     target = schema.names.index(schema.target)
     words = schema[schema.target].categories
     said = dict(zip(words, names.answers(rng, len(words)), strict=True)) if rng.random() < 0.7 else {}
-    choices = ", ".join(f"'{said.get(word, word)}'" for word in words[:-1]) + (f" or '{said.get(words[-1], words[-1])}'" if words else "")
+    choices = ", ".join(f"'{said.get(word, word)}'" for word in words[:-1]) + (
+        f" or '{said.get(words[-1], words[-1])}'" if words else ""
+    )
     task = f"Respond with only either {choices}." if words else "Respond with only a number."
     sentence = f"Predict the {schema.target} of one of the {schema.description or 'rows'}. {task} \nText: "
     order = codec.order(rng) if rng.random() < 0.5 else None

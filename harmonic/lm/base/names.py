@@ -5,25 +5,32 @@ from collections.abc import Callable
 
 import numpy as np
 
-NOUNS = (
-    "age area balance batch bill branch budget campus cargo case chain charge claim class client cost count crew day debt "
-    "delay demand depth desk distance dose draft duration effort energy engine entry event fare fee field fleet flow fuel "
-    "garden gate grade group growth guest harvest height hour house index income input interest item journey lane layer "
-    "lease length level limit load loan margin market member meter minute model month motor note office order origin output "
-    "owner parcel part payment period person phase pipe place plan plant plot point pressure price product profit quality "
-    "quota range rank rate rating reading region rent report reserve result return revenue risk road room route salary sample "
-    "scale score season sector sensor series service session shift ship shop signal site size skill slot source space speed "
-    "staff stage start station status stock storage store stream street supply surface survey system target tax team term "
-    "test ticket time tool total tower track trade train transfer trend trip truck type unit usage value vessel visit volume "
-    "voltage wage water weight width wind work yard year yield zone"
-).split()
-QUALIFIERS = (
-    "active actual annual average base big cold current daily damaged domestic double dry early east empty external extra "
-    "fast final first fixed flat foreign former free front full global gross heavy high hourly initial inner joint large last "
-    "late left light local long low main major max mean min minor mixed monthly net new north old open outer own partial "
-    "past peak planned prior private public quick rare raw real recent red green blue regular remote rented right rural safe "
-    "second self short single slow small south spare static steady sub third total upper urban used usual weekly west wet wide"
-).split()
+
+def _listed(words: str) -> list[str]:
+    return words.split()
+
+
+NOUNS = _listed(
+    "age area balance batch bill branch budget campus cargo case chain charge claim class client cost count crew day "
+    "debt delay demand depth desk distance dose draft duration effort energy engine entry event fare fee field fleet "
+    "flow fuel garden gate grade group growth guest harvest height hour house index income input interest item "
+    "journey lane layer lease length level limit load loan margin market member meter minute model month motor note "
+    "office order origin output owner parcel part payment period person phase pipe place plan plant plot point "
+    "pressure price product profit quality quota range rank rate rating reading region rent report reserve result "
+    "return revenue risk road room route salary sample scale score season sector sensor series service session shift "
+    "ship shop signal site size skill slot source space speed staff stage start station status stock storage store "
+    "stream street supply surface survey system target tax team term test ticket time tool total tower track trade "
+    "train transfer trend trip truck type unit usage value vessel visit volume voltage wage water weight width wind "
+    "work yard year yield zone"
+)
+QUALIFIERS = _listed(
+    "active actual annual average base big cold current daily damaged domestic double dry early east empty external "
+    "extra fast final first fixed flat foreign former free front full global gross heavy high hourly initial inner "
+    "joint large last late left light local long low main major max mean min minor mixed monthly net new north old "
+    "open outer own partial past peak planned prior private public quick rare raw real recent red green blue regular "
+    "remote rented right rural safe second self short single slow small south spare static steady sub third total "
+    "upper urban used usual weekly west wet wide"
+)
 ANSWERS = (
     "no yes",
     "false true",

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from harmonic import env
 from harmonic.lm.base.documents import FIXED, Document, Part, Reader, table_documents, training_texts
 from harmonic.lm.base.prior import Sizes
-from harmonic.lm.module import Checkpoints, Compute, Stream, resume_point
+from harmonic.lm.load import random_llama
+from harmonic.lm.module import Checkpoints, Compute, Stream, fit_stream, quiet_trainer, resume_point
 from harmonic.lm.vocabulary import base_tokenizer
 from harmonic.seed import derive_seed
 
@@ -68,7 +70,7 @@ class Recipe:
         Phase(200, 16, 256, (3, 5), repeats=0.5),
         Phase(600, 16, 256, (3, 6)),
         Phase(1600, 14, 512, (3, 12)),
-        Phase(1700, 14, 768, (3, 22)),
+        Phase(1300, 14, 768, (3, 22)),
     )
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
@@ -111,22 +113,8 @@ def make_tokenizer(recipe: Recipe) -> Any:
 
 def make_model(recipe: Recipe, tokenizer: Any) -> LlamaForCausalLM:
     """The model before its first step."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=recipe.hidden_size,
-        intermediate_size=recipe.mlp_size,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.heads,
-        max_position_embeddings=recipe.context,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "weights"))
-        return LlamaForCausalLM(config)
+    sizes = (recipe.hidden_size, recipe.layers, recipe.heads, recipe.mlp_size)
+    return random_llama(tokenizer, *sizes, context=recipe.context, seed=derive_seed(recipe.seed, "weights"))
 
 
 def make_batch(reader: Reader, recipe: Recipe, step: int, stream: str = "train") -> Batch:
@@ -187,7 +175,9 @@ def split_loss(losses: torch.Tensor, batch: Batch) -> dict[str, float]:
 def token_losses(model: Any, batch: Batch) -> torch.Tensor:
     """Cross-entropy of tokens 1 to t - 1 in nats, float32 (b, t - 1)."""
     logits = model(input_ids=batch["tokens"], use_cache=False).logits[:, :-1]
-    flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch["tokens"][:, 1:].flatten(), reduction="none")
+    flat = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), batch["tokens"][:, 1:].flatten(), reduction="none"
+    )
     return flat.view(len(logits), -1)
 
 
@@ -280,21 +270,10 @@ def pretrain(recipe: Recipe, out: Path, compute: Compute, *, report_every: int =
     tokenizer = make_tokenizer(recipe)
     reader = Reader(tokenizer)
     module = PreTraining(make_model(recipe, tokenizer), recipe)
-    trainer = lightning.Trainer(
-        accelerator="gpu" if compute.device.type == "cuda" else "cpu",
-        devices=1,
-        precision=compute.resolved_precision,
-        max_epochs=1,
-        callbacks=[Checkpoints(work_dir, compute.checkpoint_minutes), _Report(report_every)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    trainer = quiet_trainer(compute, [Checkpoints(work_dir, compute.checkpoint_minutes), _Report(report_every)])
     module.train()
-    stream = Stream(lambda step: make_batch(reader, recipe, step), start, recipe.steps)
-    trainer.fit(module, DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=8), ckpt_path=checkpoint, weights_only=True)
+    stream = Stream(partial(make_batch, reader, recipe), start, recipe.steps)
+    fit_stream(trainer, module, DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=8), checkpoint)
     module.model.float().save_pretrained(out)
     tokenizer.save_pretrained(out)
     summary = {

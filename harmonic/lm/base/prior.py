@@ -7,7 +7,7 @@ a function of its random generator alone.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -203,8 +203,10 @@ def _numeric(rng: Generator, name: str, signal: Array) -> tuple[Column, Array]:
 def _date(rng: Generator, name: str, signal: Array) -> tuple[Column, Array]:
     seconds, _ = _moments(rng, signal)
     form = str(rng.choice(DATE_FORMATS))
-    column = Column(name, "datetime", "str", datetime_format=form, low=float(seconds.min()), high=float(seconds.max()))
-    return column, pd.to_datetime(seconds, unit="s").strftime(form).to_numpy(dtype=object)
+    texts = pd.to_datetime(seconds, unit="s").strftime(form).to_numpy(dtype=object)
+    column = Column(name, "datetime", "str", datetime_format=form)
+    held = column.numbers(pd.Series(texts))
+    return replace(column, low=float(held.min()), high=float(held.max())), texts
 
 
 def _levels(causes: _Causes, signal: Array, most: int) -> Array:
@@ -278,8 +280,11 @@ def _with_holes(rng: Generator, column: Column, values: Array, causes: _Causes) 
     if column.stored_as_number:
         kept = np.where(holes, np.nan, values.astype(np.float64))
     else:
-        kept = np.where(holes, None, values.astype(object))
-    return Column(**{**vars(column), "nullable": True}), kept
+        kept = values.astype(object)
+        kept[holes] = None
+    if column.kind == "category" and column.dtype == "int64":  # pandas stores whole numbers with holes as floats
+        column = replace(column, dtype="float64", categories=tuple(sorted(str(float(c)) for c in column.categories)))
+    return replace(column, nullable=True), kept
 
 
 def draw_table(rng: Generator, sizes: Sizes | None = None) -> pd.DataFrame:
@@ -294,7 +299,7 @@ def draw_table(rng: Generator, sizes: Sizes | None = None) -> pd.DataFrame:
     width = int(rng.integers(sizes.columns[0], sizes.columns[1] + 1))
     causes = _Causes(rng, n)
     labels = names.column_names(rng, width)
-    task = _pick(rng, TASKS)
+    task: Task = _pick(rng, TASKS)
     share_of_numbers, has_holes = rng.beta(1.2, 1.0), rng.random() < 0.3
     made = [_feature(causes, label, share_of_numbers, sizes) for label in labels[:-1]]
     if has_holes:
@@ -302,5 +307,6 @@ def draw_table(rng: Generator, sizes: Sizes | None = None) -> pd.DataFrame:
     made.append(_target(causes, labels[-1], task))
     columns = tuple(column for column, _ in made)
     frame = pd.DataFrame({column.name: pd.Series(values) for column, values in made})
-    task = task if task != "multiclass" or len(columns[-1].categories) > 2 else "binary"
+    if task == "multiclass" and len(columns[-1].categories) == 2:
+        task = "binary"
     return attach(frame, Schema(columns, labels[-1], task, names.subject(rng)))

@@ -1,0 +1,93 @@
+"""How likely a model finds the cells of a row, given a prompt: in nats a cell, whatever the tokenizer cuts it into."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from harmonic.codec import QUOTE, Segments
+from harmonic.lm.module import Compute, progress_bar
+from harmonic.lm.segments import SegmentEncoder, pad_left
+
+BATCH_TOKENS = 24_000
+"""Tokens read at once, padding included."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row to be scored."""
+
+    prompt: Segments
+    """What stands before it."""
+    keys: Segments
+    """What stands before each value, in the order of this row's columns."""
+    values: Segments
+    """The texts of its cells, in the same order."""
+
+
+def cell_log_likelihoods(
+    model: Any, encoder: SegmentEncoder, row: Callable[[int], Scored], n: int, compute: Compute
+) -> np.ndarray:
+    """Log-likelihood of each cell in nats, float64, shape (n, c), in each row's own order of columns.
+
+    A cell is its value and the quote that ends it, given the prompt, the cells before it and its key. Keys and prose are not
+    scored: they tell nothing of the row. The value is scored as the tokenizer cuts it; a model may write it in other cuts
+    too, so this is a lower bound.
+
+    Args:
+        model: a causal LM.
+        encoder: its tokenizer.
+        row: number to row.
+        n: how many rows.
+        compute: device and precision.
+    """
+    model.eval().to(compute.device)
+    quote = encoder.encode([QUOTE])
+    rows = [_Tokens.of(row(number), encoder, quote) for number in range(n)]
+    columns = max(int(tokens.cells.max()) for tokens in rows) + 1
+    likelihoods = np.zeros((n, columns))
+    by_length = np.argsort([-len(tokens.ids) for tokens in rows], kind="stable")
+    done = 0
+    with progress_bar("scoring", n) as bar, torch.inference_mode(), compute.autocast():
+        while done < n:
+            longest = len(rows[by_length[done]].ids)
+            numbers = by_length[done : done + max(1, BATCH_TOKENS // longest)]
+            scores = _score(model, [rows[number] for number in numbers], encoder.tokenizer.pad_token_id, compute.device)
+            for number, score in zip(numbers, scores, strict=True):
+                cells = rows[number].cells
+                np.add.at(likelihoods[number], cells[cells >= 0], score[cells >= 0])
+            done += len(numbers)
+            bar.update(len(numbers))
+    return likelihoods
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """A prompt with its row."""
+
+    ids: list[int]
+    cells: np.ndarray
+    """int64, shape (a,), of the last a tokens, those of the row: the cell each belongs to, -1 for a key's."""
+
+    @classmethod
+    def of(cls, row: Scored, encoder: SegmentEncoder, quote: list[int]) -> "_Tokens":
+        ids = encoder.encode(row.prompt)
+        start, cells = len(ids), []
+        for place, (key, value) in enumerate(zip(row.keys, row.values, strict=True)):
+            key_ids, value_ids = encoder.encode([key]), [*encoder.encode([value]), *quote]
+            ids += key_ids + value_ids
+            cells += [-1] * len(key_ids) + [place] * len(value_ids)
+        assert len(ids) == start + len(cells)
+        return cls(ids, np.array(cells, dtype=np.int64))
+
+
+def _score(model: Any, rows: list[_Tokens], pad: int, device: torch.device) -> list[np.ndarray]:
+    """Log-likelihood of each token of each row's own part."""
+    ids, mask = (tensor.to(device) for tensor in pad_left([row.ids for row in rows], pad))
+    longest = max(len(row.cells) for row in rows)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    output = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=longest + 1, use_cache=False)
+    scores = output.logits[:, :-1].float().log_softmax(-1).gather(2, ids[:, -longest:, None])[..., 0].double().cpu().numpy()
+    return [score[longest - len(row.cells) :] for score, row in zip(scores, rows, strict=True)]

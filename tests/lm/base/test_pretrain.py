@@ -1,0 +1,232 @@
+"""Pre-training. Oracles: repetition bit for bit, an unbroken run, sums done by hand, and the Hugging Face loader."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from harmonic.lm.base.documents import Document, Part, Reader
+from harmonic.lm.base.pretrain import (
+    EARLY_WEIGHT,
+    Phase,
+    PreTraining,
+    Recipe,
+    _pack,
+    _thinned,
+    make_batch,
+    make_model,
+    make_tokenizer,
+    pretrain,
+    split_loss,
+    token_losses,
+)
+from harmonic.lm.module import Compute
+
+PHASES = (Phase(4, 2, 128, (3, 4), repeats=0.5), Phase(4, 2, 192, (3, 6)))
+TINY = Recipe(
+    hidden_size=32,
+    layers=1,
+    heads=2,
+    mlp_size=48,
+    vocab_size=320,
+    slots=64,
+    tokenizer_tables=10,
+    warmup_steps=2,
+    phases=PHASES,
+)
+CPU = Compute("cpu", "32-true", checkpoint_minutes=0)
+
+
+def weights(folder):
+    return AutoModelForCausalLM.from_pretrained(folder).state_dict()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, pretrain(TINY, folder, CPU)
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return Reader(make_tokenizer(TINY))
+
+
+def test_a_short_run_is_repeated_bit_for_bit(trained, tmp_path):
+    """Oracle: the same recipe again."""
+    pretrain(TINY, tmp_path, CPU)
+    once, again = weights(trained[0]), weights(tmp_path)
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    untouched = make_model(TINY, make_tokenizer(TINY)).state_dict()
+    assert not any(torch.equal(once[name], untouched[name]) for name in once if "layers" in name)
+
+
+def test_a_killed_run_goes_on(trained, tmp_path, monkeypatch):
+    """Oracle: the run that was not killed: weights bit for bit, and a curve without a gap."""
+    step = PreTraining.training_step
+
+    def killed(self, batch, batch_idx):
+        if batch_idx == 5:
+            raise RuntimeError("killed")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(PreTraining, "training_step", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        pretrain(TINY, tmp_path, CPU)
+    assert not (tmp_path / "config.json").exists()
+    monkeypatch.setattr(PreTraining, "training_step", step)
+    summary = pretrain(TINY, tmp_path, CPU)
+    once, again = weights(trained[0]), weights(tmp_path)
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert summary["curve"] == trained[1]["curve"]
+    assert not (tmp_path / "unfinished").exists()
+
+
+def test_what_is_written(trained):
+    """Oracle: plain Hugging Face loaders, and the recipe's own sums."""
+    folder, summary = trained
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert tokenizer("<slot63>")["input_ids"] == [len(tokenizer) - 1]
+    assert model.config.vocab_size == len(tokenizer)
+    assert json.loads((folder / "training.json").read_text())["tokens"] == 4 * 2 * 128 + 4 * 2 * 192
+    assert summary["curve"][-1]["tokens"] == TINY.tokens
+    assert len(summary["curve"]) == TINY.steps
+    assert summary["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_it_learns():
+    """Oracle: the loss itself, of a batch that it has read thirty times."""
+    recipe = Recipe(**{**vars(TINY), "hidden_size": 64, "phases": (Phase(30, 4, 128, (3, 4)),)})
+    reader = Reader(make_tokenizer(recipe))
+    module = PreTraining(make_model(recipe, make_tokenizer(recipe)), recipe)
+    batch = make_batch(reader, recipe, 0)
+    optimizers = module.configure_optimizers()
+    losses = []
+    for _ in range(30):
+        loss = token_losses(module.model, batch).mean()
+        losses.append(loss.item())
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert losses[-1] < losses[0] - 2
+
+
+def test_every_weight_has_one_optimiser(reader):
+    """Oracle: counting."""
+    module = PreTraining(make_model(TINY, make_tokenizer(TINY)), TINY)
+    held = [
+        id(p) for optimizer in module.configure_optimizers() for group in optimizer.param_groups for p in group["params"]
+    ]
+    assert sorted(held) == sorted(map(id, module.model.parameters()))
+
+
+def test_a_batch_depends_on_its_step_alone(reader):
+    """Oracle: the same step from a reader that has read others."""
+    first = make_batch(reader, TINY, 5)
+    for step in range(4):
+        make_batch(reader, TINY, step)
+    again = make_batch(Reader(make_tokenizer(TINY)), TINY, 5)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["tokens"], make_batch(reader, TINY, 6)["tokens"])
+    assert not torch.equal(first["tokens"], make_batch(reader, TINY, 5, "held out")["tokens"])
+    assert first["tokens"].shape == (2, 192)
+    weight = torch.where(first["rows"] == 0, EARLY_WEIGHT, 1.0)
+    assert torch.equal(first["weights"], weight.float())
+
+
+def test_repeated_sequences_repeat(reader):
+    """Oracle: a period found by trying; what comes for the first time bears no loss."""
+    batch = make_batch(reader, TINY, 0)
+    tokens, weight = batch["tokens"][0].numpy(), batch["weights"][0].numpy()
+    period = int((weight == 0).sum())
+    assert 8 <= period < 64
+    assert (tokens[period:] == tokens[:-period]).all()
+    assert weight[:period].sum() == 0
+    assert weight[period:].min() == 1
+
+
+def test_packing_by_hand():
+    """Oracle: three documents laid end to end and cut, by hand."""
+    documents = [
+        Document(np.full(n, n, np.int32), np.full(n, n % 4, np.int8), np.arange(n, dtype=np.int8)) for n in (3, 4, 2)
+    ]
+    first, second, third = _pack(documents, 3, 5)
+    assert first[0].tolist() == [3, 3, 3, 4, 4]
+    assert second[0].tolist() == [2, 2, 3, 3, 3]
+    assert third[0].tolist() == [4, 4, 4, 4, 2]
+    assert first[2].tolist() == [0, 1, 2, 0, 1]
+
+
+def test_the_split_by_hand():
+    """Oracle: means over hand-picked tokens."""
+    batch = {
+        "parts": torch.tensor([[Part.FORMAT, Part.KEY, Part.NUMBER, Part.KEY, Part.NUMBER, Part.NUMBER]]),
+        "rows": torch.tensor([[0, 0, 0, 1, 1, 1]]),
+    }
+    split = split_loss(torch.tensor([[1.0, 2.0, 3.0, 4.0, 6.0]]), batch)
+    assert split == {"key_first": 1.0, "key_later": 3.0, "number_first": 2.0, "number_later": 5.0}
+
+
+def test_rates_and_phases():
+    """Oracle: the schedule's corners: a rise, a plateau, a fall to nearly nothing; the phase of each step."""
+    recipe = Recipe(phases=(Phase(10, 1, 8, (3, 4)), Phase(90, 1, 8, (3, 4))), warmup_steps=10, cooldown=0.4)
+    assert [round(recipe.rate(step), 3) for step in (0, 9, 50, 80, 99)] == [0.1, 1.0, 1.0, 0.5, 0.025]
+    assert recipe.phase(9) is recipe.phases[0]
+    assert recipe.phase(10) is recipe.phases[1]
+    with pytest.raises(IndexError):
+        recipe.phase(100)
+    assert recipe.tokens == 800
+
+
+def test_the_curve_is_thinned_by_means():
+    """Oracle: means by hand; a part that a step lacks is left out of them."""
+    curve = [{"step": s, "tokens": 10 * s, "loss": float(s), **({"key_later": 1.0} if s == 1 else {})} for s in range(4)]
+    assert _thinned(curve, 2) == [
+        {"step": 1, "tokens": 10, "key_later": 1.0, "loss": 0.5},
+        {"step": 3, "tokens": 30, "loss": 2.5},
+    ]
+
+
+COMMAND = [sys.executable, str(Path(__file__).parents[3] / "scripts" / "pretrain_base.py")]
+
+
+def command(*arguments):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_documented_command(tmp_path):
+    """Oracle: the folder: a model of the sizes that were asked for, and the steps in training.json."""
+    small = ("hidden_size=16", "layers=1", "heads=2", "mlp_size=16", "vocab_size=300", "tokenizer_tables=4", "seed=3")
+    done = command(f"out={tmp_path / 'model'}", "steps=4", "accelerator=cpu", "precision=32-true", *small)
+    assert done.returncode == 0, done.stderr
+    training = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert [phase["steps"] for phase in training["recipe"]["phases"]] == [1, 1, 2, 1]
+    assert (training["recipe"]["hidden_size"], training["recipe"]["seed"]) == (16, 3)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").config.hidden_size == 16
+    assert "4" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ((), "out="),
+        (("out=x", "layer=3"), "layer"),
+        (("out=x", "layers=many"), "many"),
+        (("out=x", "threads=two"), "threads"),
+    ],
+)
+def test_wrong_arguments(arguments, word, tmp_path, monkeypatch):
+    """Oracle: the rule for what a user can cause: one line, and nothing written."""
+    monkeypatch.chdir(tmp_path)
+    done = command(*arguments)
+    assert done.returncode == 1
+    assert word in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,106 @@
+"""The shipped model. Oracles: plain Hugging Face loaders, the recipe in the code, and simple guesses that it must beat."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from harmonic.datasets import load_dataset
+from harmonic.lm.base import FOLDER
+from harmonic.lm.base.documents import Reader
+from harmonic.lm.base.pretrain import Recipe, make_batch, make_tokenizer, split_loss, token_losses
+from harmonic.lm.vocabulary import free_slots
+from harmonic.method import Harmonic
+from harmonic.metrics.yardsticks import yardsticks
+from harmonic.report.card import model_card
+
+EVALUATIONS = Path(__file__).parents[3] / "results" / "base"
+PAPER = ("adult", "buddy", "diabetes", "german")
+
+
+@pytest.fixture(scope="module")
+def training():
+    return json.loads((FOLDER / "training.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def evaluations():
+    return {file.stem: json.loads(file.read_text()) for file in sorted(EVALUATIONS.glob("*.json"))}
+
+
+def test_it_is_plain_hugging_face(training):
+    """Oracle: the automatic loaders, the size that was promised, and safetensors alone."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(FOLDER), AutoTokenizer.from_pretrained(FOLDER)
+    assert model.config.model_type == "llama"
+    assert len(tokenizer) == model.config.vocab_size
+    assert len(free_slots(tokenizer)) == Recipe().slots
+    assert sum(parameter.numel() for parameter in model.parameters()) == training["parameters"]
+    files = [file for file in FOLDER.iterdir() if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 32e6
+    assert {file.suffix for file in files} == {".json", ".safetensors", ".md"}
+
+
+def test_its_recipe_is_the_codes(training):
+    """Oracle: the default recipe, and the tokenizer it makes: the documented command trains this model, not another."""
+    assert training["recipe"] == json.loads(json.dumps(asdict(Recipe())))
+    assert training["tokens"] == Recipe().tokens
+    made = json.loads(make_tokenizer(Recipe()).backend_tokenizer.to_str())
+    assert json.loads((FOLDER / "tokenizer.json").read_text())["model"] == made["model"]
+
+
+def test_it_reads_its_context():
+    """Oracle: unseen tables: what stood in an earlier row costs next to nothing for keys, far less for categories."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(FOLDER), AutoTokenizer.from_pretrained(FOLDER)
+    batch = make_batch(Reader(tokenizer), Recipe(), Recipe().steps - 1, "held out")
+    with torch.inference_mode():
+        split = split_loss(token_losses(model, batch), batch)
+    assert split["key_later"] < 0.2 < 3 < split["key_first"]
+    assert split["category_later"] < split["category_first"] - 3
+    assert split["number_later"] < split["number_first"] - 0.5
+
+
+def bits(name, rows=60):
+    """Mean bits per cell of test rows, unseen by anything, and of the yardsticks."""
+    split = load_dataset(name)
+    test = np.arange(min(rows, len(split.test)))
+    val = np.arange(min(400, len(split.val)))
+    harmonic = Harmonic().start(split.train, 0)
+    scored = split.test.iloc[test].reset_index(drop=True)
+    examples = [harmonic.nearest_train_rows(table) for table in (split.val.iloc[val].reset_index(drop=True), scored)]
+    guesses = yardsticks(split, *examples, val, test)
+    model = -harmonic.log_likelihood(scored, seed=0).mean() / np.log(2)
+    return model, guesses.marginal.mean(), guesses.copy.mean()
+
+
+@pytest.mark.paper_data
+@pytest.mark.parametrize("name", PAPER)
+def test_zero_shot_beats_the_yardsticks(paper_data_dir, name):
+    """Oracle: the column's marginal and a random example's value, both fitted on validation rows."""
+    model, marginal, copy = bits(name)
+    assert model < marginal
+    assert model < copy
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_committed_evaluation(evaluations, name):
+    """Oracle: the bounds, on these very weights: below both yardsticks, lower still after fine-tuning, 97 % valid."""
+    found = evaluations[name]
+    weights = hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).hexdigest()
+    assert found["digests"]["model.safetensors"] == weights
+    cells = found["bits_per_cell"]
+    assert cells["zero-shot, k = 5"] < min(cells["marginal"], cells["copy"])
+    assert cells["fine-tuned"] < cells["zero-shot, k = 5"]
+    assert found["validity"]["fine-tuned"] >= 0.97
+
+
+def test_the_card_is_made_from_them(training, evaluations):
+    """Oracle: the card regenerated; its figures stand nowhere by hand."""
+    card = FOLDER / "README.md"
+    size_mb = sum(file.stat().st_size for file in FOLDER.iterdir() if file != card) / 1e6
+    assert card.read_text() == model_card(training, list(evaluations.values()), size_mb)
+    assert f"{evaluations['german']['bits_per_cell']['zero-shot, k = 5']:.3f}" in card.read_text()
