@@ -151,7 +151,10 @@ class Pretrained:
 
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
         """See `Backbone.create`; raises BadInput where the model or its tokenizer cannot be had."""
-        model, tokenizer = self._load_model(), bind(self._load_tokenizer(self.source), segments)
+        model, free = self._load_model(), self._load_tokenizer(self.source)
+        tokenizer = bind(free, segments)
+        if tokenizer is not free:
+            model.resize_token_embeddings(len(tokenizer))
         if self.lora is None:
             return model, tokenizer
         import peft
@@ -211,7 +214,16 @@ class Pretrained:
 BASE = Pretrained(
     "base",
     dtype="float32",
-    training=Training(min_steps=300, max_steps=500, learning_rate=1e-3, warmup=0.05, weight_decay=0.01, max_length=4096),
+    training=Training(
+        loss_on="all",
+        epochs=8,
+        min_steps=150,
+        max_steps=400,
+        learning_rate=2e-3,
+        warmup=0.05,
+        weight_decay=0.01,
+        max_length=4096,
+    ),
 )
 """The shipped model under the recipe of conf/model/base.yaml."""
 

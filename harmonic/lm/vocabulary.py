@@ -78,16 +78,21 @@ def unknown(tokenizer: Any, segments: Iterable[str]) -> list[str]:
 
 
 def bind(tokenizer: Any, segments: Sequence[str]) -> Any:
-    """The same tokenizer with its slots given to `segments` in their order, as far as the slots go.
+    """The same tokenizer with its slots given to `segments` in their order, as far as the slots go; without those left over.
 
     Segments that are tokens already keep theirs. What is bound no longer is a slot: the tokenizer is an ordinary one that
-    Hugging Face saves and loads, with the same number of tokens. One without slots is returned as it is.
+    Hugging Face saves and loads. Slots are the last tokens, so that the model's embeddings are cut to the tokenizer's length
+    (`resize_token_embeddings`), and a row can hold no slot that means nothing. One without slots is returned as it is.
     """
     slots = free_slots(tokenizer)
     if not slots:
         return tokenizer
     bound = dict(zip(slots, unknown(tokenizer, segments), strict=False))
+    left_over = set(slots) - set(bound)
     plain = json.loads(tokenizer.backend_tokenizer.to_str())
-    for token in plain["added_tokens"]:
-        token["content"] = bound.get(token["id"], token["content"])
+    plain["added_tokens"] = [
+        {**token, "content": bound.get(token["id"], token["content"])}
+        for token in plain["added_tokens"]
+        if token["id"] not in left_over
+    ]
     return _wrapped(Tokenizer.from_str(json.dumps(plain)))

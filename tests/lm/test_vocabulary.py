@@ -34,7 +34,8 @@ def test_a_bound_segment_is_one_token_and_the_same_text(tokenizer):
         assert bound.decode(ids(bound, segment)) == segment
     assert ids(bound, '"') == ids(tokenizer, '"')
     assert [ids(bound, segment)[0] for segment in (SEGMENTS[0], SEGMENTS[1], SEGMENTS[3])] == free_slots(tokenizer)[:3]
-    assert len(bound) == len(tokenizer)
+    assert len(bound) == len(tokenizer) - 1
+    assert max(bound.get_vocab().values()) == len(bound) - 1
 
 
 def test_slots_run_out(tokenizer):
@@ -46,11 +47,13 @@ def test_slots_run_out(tokenizer):
     assert bind(bound, ["one more"]) is bound
 
 
-def test_a_partly_bound_tokenizer_binds_no_further(tokenizer):
-    """Oracle: slots are taken in order, so that the first one's absence means that a table was bound."""
+def test_what_is_left_over_is_dropped(tokenizer):
+    """Oracle: the vocabulary: one slot bound, three gone from its end; the name of one that is gone is plain text."""
     bound = bind(tokenizer, ["one"])
-    assert SLOT.format(0) not in bound.get_vocab()
+    assert len(bound) == len(tokenizer) - 3
     assert free_slots(bound) == []
+    assert len(ids(bound, SLOT.format(3))) > 1
+    assert bound.decode(ids(bound, SLOT.format(3))) == SLOT.format(3)
 
 
 def test_through_a_folder(tokenizer, tmp_path):
