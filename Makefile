@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 .PHONY: demo test check tables clean
 
 demo: $(INSTALLED) ## HARMONIC against copy, independent and SMOTE on the bundled default, offline
-	$(BIN)/python run.py -m method=smote,harmonic n_samples=2000
+	$(BIN)/python run.py -m method=smote,harmonic n_samples=2000 model.training.max_steps=150
 
 test: $(INSTALLED) ## the tests; those on the paper's tables need HARMONIC_DATA_DIR
 	$(BIN)/python -m pytest -q
