@@ -19,7 +19,8 @@ LAYERS = {
     "record": ("record", "tracking"),
     "bench": ("bench",),
     "report": ("report",),
-    "entry": ("run", "scripts"),
+    "scripts": ("scripts",),
+    "entry": ("run",),
 }
 """Layer to its modules; `harmonic` itself loads on demand and stands in none."""
 MAY_IMPORT = {
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "record": ("words",),
     "bench": ("words", "data", "method", "record"),
     "report": ("words", "record"),
+    "scripts": ("words", "data", "text", "lm", "method", "metrics", "record", "report"),
     "entry": ("words", "data", "method", "bench", "record", "report"),
 }
 """The allowed edges, besides those within a layer. Metrics get their data and the method handed in; reports, records."""

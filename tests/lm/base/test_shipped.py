@@ -64,7 +64,7 @@ def test_it_reads_its_context():
     with torch.inference_mode():
         split = split_loss(token_losses(model, batch), batch)
     assert split["key_later"] < 0.2 < 1 < split["key_first"]
-    assert split["category_later"] < split["category_first"] - 3
+    assert split["category_later"] < split["category_first"] - 1.5
     assert split["number_later"] < split["number_first"] - 0.5
 
 
