@@ -105,10 +105,10 @@ def _means(figures: list[dict[str, float]]) -> dict[str, float]:
 
 def prior_split(number: int) -> Any:
     """A table of the prior whose generator pre-training does not use, in three parts."""
-    from harmonic.lm.base.prior import Sizes, draw_table
+    from harmonic.lm.base.prior import Ranges, draw_table
     from harmonic.table import Split, schema_of
 
-    table = draw_table(np.random.default_rng([HELD_OUT, number]), Sizes(rows=(400, 1500)))
+    table = draw_table(np.random.default_rng([HELD_OUT, number]), Ranges(rows=(400, 1500)))
     cuts = [0, int(0.7 * len(table)), int(0.8 * len(table)), len(table)]
     parts = [table.iloc[start:stop].reset_index(drop=True) for start, stop in itertools.pairwise(cuts)]
     return Split(f"prior {number}", schema_of(table), *parts)

@@ -61,7 +61,7 @@ def _phases(phases: Sequence[Mapping[str, Any]]) -> str:
             {
                 "steps": phase["steps"],
                 "sequences x tokens": f"{phase['rows']} x {phase['length']}",
-                "columns of a table": "{} to {}".format(*phase["columns"]),
+                "columns of a table": "{} to {}".format(*phase["tables"]["columns"]),
                 "random tokens repeated": f"{phase['repeats']:.0%}",
             }
             for phase in phases

@@ -16,7 +16,7 @@ from harmonic import codec as text
 from harmonic.codec import Instruction, RowCodec, Segments
 from harmonic.encoding import Encoder
 from harmonic.lm.base import names
-from harmonic.lm.base.prior import Generator, Sizes, draw_table
+from harmonic.lm.base.prior import Generator, Ranges, draw_table
 from harmonic.lm.vocabulary import EOS, free_slots
 from harmonic.neighbours import nearest
 from harmonic.schema import DISCRETE_KINDS, Column
@@ -53,6 +53,8 @@ class Document:
     """`Part` of each token, int8, shape (t,)."""
     rows: np.ndarray
     """Row of each token, int8, shape (t,): 0 is the prose and the first row, 1 and up the later ones."""
+    bound: np.ndarray
+    """Slots that are bound to something of the document's table, int64, shape (s,)."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -99,7 +101,8 @@ class Reader:
             marks += [(part, row)] * len(ids)
             row += after is None and segment in (text.CLOSE, EOS)
         parts, rows = np.array(marks, dtype=np.int8).T
-        return Document(np.array(tokens, dtype=np.int32), parts, rows)
+        bound = np.array([slot for slots in binding.values() for slot in slots], dtype=np.int64)
+        return Document(np.array(tokens, dtype=np.int32), parts, rows, bound)
 
 
 def row_keys(codec: RowCodec) -> dict[str, Column]:
@@ -109,9 +112,9 @@ def row_keys(codec: RowCodec) -> dict[str, Column]:
     }
 
 
-def table_documents(rng: Generator, reader: Reader, sizes: Sizes, count: int) -> Iterator[Document]:
+def table_documents(rng: Generator, reader: Reader, ranges: Ranges, count: int) -> Iterator[Document]:
     """`count` instructions about one random table or, for one table in eight, one document of questions."""
-    table = draw_table(rng, sizes)
+    table = draw_table(rng, ranges)
     codec = RowCodec(schema_of(table), "published" if rng.random() < 0.08 else "canonical")
     if rng.random() < 0.125:
         yield _questions(rng, reader, codec, table)

@@ -4,6 +4,7 @@ Matrices are trained with Muon (Jordan et al. 2024), embeddings and norms with A
 context did not set in within the first few million tokens.
 """
 
+import itertools
 import json
 import math
 import time
@@ -22,7 +23,7 @@ from transformers import LlamaForCausalLM
 
 from harmonic import env
 from harmonic.lm.base.documents import FIXED, Document, Part, Reader, table_documents, training_texts
-from harmonic.lm.base.prior import Sizes
+from harmonic.lm.base.prior import Ranges
 from harmonic.lm.load import random_llama
 from harmonic.lm.module import Checkpoints, Compute, Stream, fit_stream, quiet_trainer, resume_point
 from harmonic.lm.vocabulary import base_tokenizer
@@ -30,6 +31,8 @@ from harmonic.seed import derive_seed
 
 EARLY_WEIGHT = 0.1
 """Loss weight of prose and first rows, which nothing in the text foretells."""
+NOISY = Ranges(columns=(4, 24), rows=(48, 900), noise=(0.1, 1.6), numbers=(1.0, 1.4), snapped=0.25)
+"""Wide tables of few rows whose neighbours often disagree, as surveys are."""
 Batch = dict[str, torch.Tensor]
 
 
@@ -42,10 +45,14 @@ class Phase:
     """Sequences in a batch."""
     length: int
     """Tokens in a sequence."""
-    columns: tuple[int, int]
-    """Least and most columns of a table."""
+    tables: Ranges
+    """What its tables are like."""
     repeats: float = 0.0
     """Share of the sequences that are random tokens over and over: the shortest way to learn to copy."""
+    bound_only: bool = False
+    """Whether a document's softmax leaves out the slots that its table does not bind, as `vocabulary.bind` does in use."""
+    anew: bool = False
+    """Whether the learning rates rise and fall anew from here, with optimisers that remember nothing."""
 
     @property
     def tokens(self) -> int:
@@ -67,10 +74,11 @@ class Recipe:
     tokenizer_tables: int = 600
     context: int = 4096
     phases: tuple[Phase, ...] = (
-        Phase(200, 16, 256, (3, 5), repeats=0.5),
-        Phase(600, 16, 256, (3, 6)),
-        Phase(1600, 14, 512, (3, 12)),
-        Phase(1300, 14, 768, (3, 22)),
+        Phase(200, 16, 256, Ranges(columns=(3, 5)), repeats=0.5),
+        Phase(600, 16, 256, Ranges(columns=(3, 6))),
+        Phase(1600, 14, 512, Ranges(columns=(3, 12))),
+        Phase(1300, 14, 768, Ranges(columns=(3, 22))),
+        Phase(3600, 14, 768, NOISY, bound_only=True, anew=True),
     )
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
@@ -78,7 +86,7 @@ class Recipe:
     """Of the matrices."""
     warmup_steps: int = 50
     cooldown: float = 0.5
-    """Share of the steps over which the rates fall to nothing, at the end."""
+    """Share of a cycle's steps over which the rates fall to nothing, at its end."""
     seed: int = 0
 
     @property
@@ -99,10 +107,17 @@ class Recipe:
             step -= phase.steps
         raise IndexError("beyond the last step")
 
+    @property
+    def cycles(self) -> list[int]:
+        """The steps at which a cycle of rates begins, and the step after the last."""
+        starts = np.cumsum([0, *(phase.steps for phase in self.phases)]).tolist()
+        return [start for start, phase in zip(starts, self.phases, strict=False) if not start or phase.anew] + starts[-1:]
+
     def rate(self, step: int) -> float:
         """What the learning rates are multiplied by."""
-        left = (self.steps - step) / max(1.0, self.cooldown * self.steps)
-        return min(1.0, (step + 1) / self.warmup_steps, left)
+        start, stop = next((a, b) for a, b in itertools.pairwise(self.cycles) if step < b)
+        left = (stop - step) / max(1.0, self.cooldown * (stop - start))
+        return min(1.0, (step - start + 1) / self.warmup_steps, left)
 
 
 def make_tokenizer(recipe: Recipe) -> Any:
@@ -121,28 +136,34 @@ def make_batch(reader: Reader, recipe: Recipe, step: int, stream: str = "train")
     """The batch of a step: a function of the recipe, the step and the stream's name alone.
 
     Returns:
-        tokens, parts, rows, int64 (b, t), see `Document`, and weights, float32 (b, t): of each token as a target.
+        tokens, parts, rows, int64 (b, t), see `Document`; weights, float32 (b, t): of each token as a target; and
+        bound, bool (b, t, s): the slots, the last s tokens of the vocabulary, that may stand in the token's place.
     """
     phase = recipe.phase(step)
     rng = np.random.default_rng(derive_seed(recipe.seed, stream, step))
     documents: list[Document] = []
     wanted = phase.rows * phase.length
     while sum(map(len, documents)) < 1.3 * wanted:
-        documents += table_documents(rng, reader, Sizes(columns=phase.columns), 5)
-    rows = _pack([documents[place] for place in rng.permutation(len(documents))], phase.rows, phase.length)
-    tokens, parts, ranks = (np.stack([row[place] for row in rows]).astype(np.int64) for place in range(3))
+        documents += table_documents(rng, reader, phase.tables, 5)
+    documents = [documents[place] for place in rng.permutation(len(documents))]
+    tokens, parts, ranks, numbers = _pack(documents, phase.rows, phase.length)
+    bound = np.zeros((len(documents), len(reader.slots)), dtype=bool)
+    for number, document in enumerate(documents):
+        bound[number, document.bound - reader.slots[0]] = True
+    bound = bound[numbers] | (not phase.bound_only)
     weights = np.where(ranks == 0, EARLY_WEIGHT, 1.0).astype(np.float32)
     for row in range(round(phase.repeats * phase.rows)):
         period = int(rng.integers(8, phase.length // 2))
         once = rng.choice(np.concatenate([reader.slots, tokens[row]]), period)
         tokens[row] = np.resize(once, phase.length)
         parts[row], ranks[row], weights[row] = Part.FORMAT, 0, np.arange(phase.length) >= period
-    arrays = {"tokens": tokens, "parts": parts, "rows": ranks, "weights": weights}
+        bound[row] = True
+    arrays = {"tokens": tokens, "parts": parts, "rows": ranks, "weights": weights, "bound": bound}
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def _pack(documents: Sequence[Document], rows: int, length: int) -> list[np.ndarray]:
-    """Documents end to end in `rows` sequences, each an int64 array (3, length) of tokens, parts and rows.
+def _pack(documents: Sequence[Document], rows: int, length: int) -> np.ndarray:
+    """Documents end to end in `rows` sequences: tokens, parts, rows and number of the document, int64 (4, rows, length).
 
     What runs over the end of a sequence is cut; the last sequences go round again should the documents run out.
     """
@@ -150,14 +171,16 @@ def _pack(documents: Sequence[Document], rows: int, length: int) -> list[np.ndar
     held: list[np.ndarray] = []
     size = place = 0
     while len(packed) < rows:
-        document = documents[place % len(documents)]
+        number = place % len(documents)
         place += 1
-        held.append(np.stack([document.tokens, document.parts, document.rows]).astype(np.int64))
+        document = documents[number]
+        numbers = np.full(len(document), number)
+        held.append(np.stack([document.tokens, document.parts, document.rows, numbers]).astype(np.int64))
         size += len(document)
         if size >= length:
             packed.append(np.concatenate(held, axis=1)[:, :length])
             held, size = [], 0
-    return packed
+    return np.stack(packed, axis=1)
 
 
 def split_loss(losses: torch.Tensor, batch: Batch) -> dict[str, float]:
@@ -174,10 +197,11 @@ def split_loss(losses: torch.Tensor, batch: Batch) -> dict[str, float]:
 
 def token_losses(model: Any, batch: Batch) -> torch.Tensor:
     """Cross-entropy of tokens 1 to t - 1 in nats, float32 (b, t - 1)."""
-    logits = model(input_ids=batch["tokens"], use_cache=False).logits[:, :-1]
-    flat = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), batch["tokens"][:, 1:].flatten(), reduction="none"
-    )
+    logits = model(input_ids=batch["tokens"], use_cache=False).logits[:, :-1].float()
+    bound = batch["bound"][:, 1:]
+    if not bound.all():
+        logits[..., -bound.shape[-1] :].masked_fill_(~bound, -torch.inf)
+    flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["tokens"][:, 1:].flatten(), reduction="none")
     return flat.view(len(logits), -1)
 
 
@@ -200,9 +224,12 @@ class PreTraining(lightning.LightningModule):
         weights = batch["weights"][:, 1:]
         loss = (losses * weights).sum() / weights.sum()
         self.manual_backward(loss)
+        anew = batch_idx in self.recipe.cycles
         for optimizer in self._optimizers():
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * self.recipe.rate(batch_idx)
+            if anew:
+                optimizer.state.clear()
             optimizer.step()
             optimizer.zero_grad()
         split = split_loss(losses.detach(), batch)

@@ -25,20 +25,27 @@ DATE_FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y-%m-%d %H:%M:
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How large a table may be."""
+class Ranges:
+    """What the traits of a table are drawn from."""
 
     columns: tuple[int, int] = (3, 22)
     """Least and most columns, target included."""
     rows: tuple[int, int] = (48, 1500)
     """Least and most rows; the logarithm is uniform."""
     categories: int = 60
+    """Most categories of a column."""
+    noise: tuple[float, float] = (0.05, 0.8)
+    """Least and most noise of a table's signals, in deviations of what they say."""
+    numbers: tuple[float, float] = (1.2, 1.0)
+    """Beta distribution of the share of columns that are numbers."""
+    snapped: float = 0.0
+    """Share of the number columns that hold a few values over and over, as months of credit do."""
 
 
 class _Causes:
     """Latent factors, and the signals that were made so far; each signal has mean 0 and deviation 1, shape (n,)."""
 
-    def __init__(self, rng: Generator, n: int) -> None:
+    def __init__(self, rng: Generator, n: int, noise: tuple[float, float]) -> None:
         self.rng, self.n = rng, n
         factors, clusters = int(rng.integers(1, 6)), int(rng.integers(1, 9))
         self.cluster = rng.choice(clusters, n, p=rng.dirichlet(np.full(clusters, 2.0)))
@@ -46,7 +53,7 @@ class _Causes:
         latent = centres[self.cluster] + rng.normal(0, 1, (n, factors))
         self.latent = _standard(latent)
         self.signals: list[Array] = []
-        self.noise = rng.uniform(0.05, 0.8)
+        self.noise = rng.uniform(*noise)
         """How noisy this table's signals are, in the middle."""
 
     def signal(self) -> Array:
@@ -189,8 +196,16 @@ def _pick(rng: Generator, weighted: Any) -> Any:
     return weighted[rng.choice(len(weighted), p=[weight for _, weight in weighted])][0]
 
 
-def _numeric(rng: Generator, name: str, signal: Array) -> tuple[Column, Array]:
+def _snapped(rng: Generator, values: Array) -> Array:
+    """Every value moved to the nearest of a few of them."""
+    kept = np.unique(rng.choice(values, int(rng.integers(3, 25))))
+    return kept[np.searchsorted((kept[1:] + kept[:-1]) / 2, values)]
+
+
+def _numeric(rng: Generator, name: str, signal: Array, snapped: float) -> tuple[Column, Array]:
     values, places = _pick(rng, SHAPES)(rng, signal)
+    if snapped and rng.random() < snapped:
+        values = _snapped(rng, values)
     values = np.round(values, places) + 0.0  # no negative zero
     as_float = places > 0 or rng.random() < 0.3
     column = Column(
@@ -241,7 +256,7 @@ def _boolean(name: str, signal: Array, cut: float) -> tuple[Column, Array]:
     return Column(name, "boolean", "bool", categories=("False", "True")), signal > cut
 
 
-def _feature(causes: _Causes, name: str, share_of_numbers: float, sizes: Sizes) -> tuple[Column, Array]:
+def _feature(causes: _Causes, name: str, share_of_numbers: float, ranges: Ranges) -> tuple[Column, Array]:
     rng, signal = causes.rng, causes.signal()
     kind = rng.random()
     if kind < 0.04:
@@ -249,15 +264,15 @@ def _feature(causes: _Causes, name: str, share_of_numbers: float, sizes: Sizes) 
     if kind < 0.07:
         return _date(rng, name, signal)
     if rng.random() < share_of_numbers:
-        return _numeric(rng, name, signal)
-    return _category(rng, name, _levels(causes, signal, sizes.categories))
+        return _numeric(rng, name, signal, ranges.snapped)
+    return _category(rng, name, _levels(causes, signal, ranges.categories))
 
 
-def _target(causes: _Causes, name: str, task: Task) -> tuple[Column, Array]:
+def _target(causes: _Causes, name: str, task: Task, ranges: Ranges) -> tuple[Column, Array]:
     rng = causes.rng
     if task == "regression":
         while True:  # a date or an identifier is no target
-            column, values = _numeric(rng, name, causes.signal())
+            column, values = _numeric(rng, name, causes.signal(), ranges.snapped)
             if len(np.unique(values)) > 2:
                 return column, values
     classes = 2 if task == "binary" else int(rng.integers(3, 11))
@@ -287,24 +302,24 @@ def _with_holes(rng: Generator, column: Column, values: Array, causes: _Causes) 
     return replace(column, nullable=True), kept
 
 
-def draw_table(rng: Generator, sizes: Sizes | None = None) -> pd.DataFrame:
+def draw_table(rng: Generator, ranges: Ranges | None = None) -> pd.DataFrame:
     """One random table, with its schema attached, target last.
 
     Args:
         rng: all randomness; equal generators give equal tables.
-        sizes: how large it may be.
+        ranges: what its traits are drawn from.
     """
-    sizes = sizes or Sizes()
-    n = int(np.exp(rng.uniform(*np.log(sizes.rows))))
-    width = int(rng.integers(sizes.columns[0], sizes.columns[1] + 1))
-    causes = _Causes(rng, n)
+    ranges = ranges or Ranges()
+    n = int(np.exp(rng.uniform(*np.log(ranges.rows))))
+    width = int(rng.integers(ranges.columns[0], ranges.columns[1] + 1))
+    causes = _Causes(rng, n, ranges.noise)
     labels = names.column_names(rng, width)
     task: Task = _pick(rng, TASKS)
-    share_of_numbers, has_holes = rng.beta(1.2, 1.0), rng.random() < 0.3
-    made = [_feature(causes, label, share_of_numbers, sizes) for label in labels[:-1]]
+    share_of_numbers, has_holes = rng.beta(*ranges.numbers), rng.random() < 0.3
+    made = [_feature(causes, label, share_of_numbers, ranges) for label in labels[:-1]]
     if has_holes:
         made = [_with_holes(rng, *pair, causes) if rng.random() < 0.3 else pair for pair in made]
-    made.append(_target(causes, labels[-1], task))
+    made.append(_target(causes, labels[-1], task, ranges))
     columns = tuple(column for column, _ in made)
     frame = pd.DataFrame({column.name: pd.Series(values) for column, values in made})
     if task == "multiclass" and len(columns[-1].categories) == 2:

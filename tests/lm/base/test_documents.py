@@ -7,7 +7,7 @@ import pytest
 from harmonic import codec as text
 from harmonic.codec import RowCodec
 from harmonic.lm.base.documents import FIXED, Part, Reader, neighbours_of, row_keys, table_documents, training_texts
-from harmonic.lm.base.prior import Sizes, draw_table
+from harmonic.lm.base.prior import Ranges, draw_table
 from harmonic.lm.vocabulary import EOS, SLOT, base_tokenizer, free_slots
 from harmonic.table import schema_of
 
@@ -22,9 +22,9 @@ def reader(tokenizer):
     return Reader(tokenizer)
 
 
-def drawn(reader, count=40, sizes=None):
+def drawn(reader, count=40, ranges=None):
     for seed in range(count):
-        yield from table_documents(np.random.default_rng(seed), reader, sizes or Sizes(rows=(48, 80)), 3)
+        yield from table_documents(np.random.default_rng(seed), reader, ranges or Ranges(rows=(48, 80)), 3)
 
 
 def test_tags_of_a_row(reader, easy_codec, easy_table):
@@ -82,7 +82,7 @@ def test_bindings_are_random_and_distinct(reader):
 
 def test_neighbours_are_the_nearest_others():
     """Oracle: a hand-made line of points, with and without classes."""
-    table = draw_table(np.random.default_rng(0), Sizes(columns=(3, 3), rows=(60, 60)))
+    table = draw_table(np.random.default_rng(0), Ranges(columns=(3, 3), rows=(60, 60)))
     frame = pd.DataFrame({"x": np.arange(17.0), "y": [*"ab"] * 8 + ["a"]})
     from harmonic.infer import infer_schema
     from harmonic.schema import attach

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harmonic.lm.base.documents import Document, Part, Reader
@@ -25,9 +28,10 @@ from harmonic.lm.base.pretrain import (
     split_loss,
     token_losses,
 )
-from harmonic.lm.module import Compute
+from harmonic.lm.base.prior import Ranges
+from harmonic.lm.module import Compute, Stream, fit_stream, quiet_trainer
 
-PHASES = (Phase(4, 2, 128, (3, 4), repeats=0.5), Phase(4, 2, 192, (3, 6)))
+PHASES = (Phase(4, 2, 128, Ranges(columns=(3, 4)), repeats=0.5), Phase(4, 2, 192, Ranges(columns=(3, 6))))
 TINY = Recipe(
     hidden_size=32,
     layers=1,
@@ -39,6 +43,7 @@ TINY = Recipe(
     warmup_steps=2,
     phases=PHASES,
 )
+NO_SLOTS = np.zeros(0, np.int64)
 CPU = Compute("cpu", "32-true", checkpoint_minutes=0)
 
 
@@ -102,7 +107,7 @@ def test_what_is_written(trained):
 
 def test_it_learns():
     """Oracle: the loss itself, of a batch that it has read thirty times."""
-    recipe = Recipe(**{**vars(TINY), "hidden_size": 64, "phases": (Phase(30, 4, 128, (3, 4)),)})
+    recipe = Recipe(**{**vars(TINY), "hidden_size": 64, "phases": (Phase(30, 4, 128, Ranges(columns=(3, 4))),)})
     reader = Reader(make_tokenizer(recipe))
     module = PreTraining(make_model(recipe, make_tokenizer(recipe)), recipe)
     batch = make_batch(reader, recipe, 0)
@@ -155,13 +160,15 @@ def test_repeated_sequences_repeat(reader):
 def test_packing_by_hand():
     """Oracle: three documents laid end to end and cut, by hand."""
     documents = [
-        Document(np.full(n, n, np.int32), np.full(n, n % 4, np.int8), np.arange(n, dtype=np.int8)) for n in (3, 4, 2)
+        Document(np.full(n, n, np.int32), np.full(n, n % 4, np.int8), np.arange(n, dtype=np.int8), NO_SLOTS)
+        for n in (3, 4, 2)
     ]
-    first, second, third = _pack(documents, 3, 5)
+    first, second, third = _pack(documents, 3, 5).swapaxes(0, 1)
     assert first[0].tolist() == [3, 3, 3, 4, 4]
     assert second[0].tolist() == [2, 2, 3, 3, 3]
     assert third[0].tolist() == [4, 4, 4, 4, 2]
     assert first[2].tolist() == [0, 1, 2, 0, 1]
+    assert second[3].tolist() == [2, 2, 0, 0, 0]
 
 
 def test_the_split_by_hand():
@@ -175,14 +182,58 @@ def test_the_split_by_hand():
 
 
 def test_rates_and_phases():
-    """Oracle: the schedule's corners: a rise, a plateau, a fall to nearly nothing; the phase of each step."""
-    recipe = Recipe(phases=(Phase(10, 1, 8, (3, 4)), Phase(90, 1, 8, (3, 4))), warmup_steps=10, cooldown=0.4)
+    """Oracle: the schedule's corners: a rise, a plateau, a fall to nearly nothing, and again; the phase of each step."""
+    tables = Ranges(columns=(3, 4))
+    once = (Phase(10, 1, 8, tables), Phase(90, 1, 8, tables))
+    recipe = Recipe(phases=(*once, Phase(20, 1, 8, tables, anew=True)), warmup_steps=10, cooldown=0.4)
+    assert recipe.cycles == [0, 100, 120]
     assert [round(recipe.rate(step), 3) for step in (0, 9, 50, 80, 99)] == [0.1, 1.0, 1.0, 0.5, 0.025]
+    assert [round(recipe.rate(step), 3) for step in (100, 109, 112, 116, 119)] == [0.1, 1.0, 1.0, 0.5, 0.125]
+    assert Recipe(phases=once).cycles == [0, 100]
     assert recipe.phase(9) is recipe.phases[0]
     assert recipe.phase(10) is recipe.phases[1]
     with pytest.raises(IndexError):
-        recipe.phase(100)
-    assert recipe.tokens == 800
+        recipe.phase(120)
+    assert recipe.tokens == 960
+
+
+def test_a_cycle_begins_with_optimisers_that_remember_nothing(tmp_path):
+    """Oracle: a run whose optimisers were made to forget by hand: the state of a first step holds one step's worth."""
+    counts = []
+
+    class Watched(PreTraining):
+        def training_step(self, batch, batch_idx):
+            super().training_step(batch, batch_idx)
+            counts.append({int(state["step"]) for state in self._optimizers()[1].state.values()})
+
+    tables = Ranges(columns=(3, 4))
+    recipe = replace(TINY, phases=(Phase(2, 2, 128, tables), Phase(2, 2, 128, tables, anew=True)))
+    module = Watched(make_model(recipe, make_tokenizer(recipe)), recipe)
+    stream = Stream(partial(make_batch, Reader(make_tokenizer(recipe)), recipe), 0, recipe.steps)
+    fit_stream(quiet_trainer(CPU, []), module.train(), DataLoader(stream, batch_size=None), None)
+    assert counts == [{1}, {2}, {1}, {2}]
+
+
+def test_slots_of_other_tables_are_left_out(reader):
+    """Oracle: the losses: those over the whole vocabulary, less the probability of the slots that are not the document's."""
+    tables = Ranges(columns=(3, 4))
+    recipe = replace(TINY, phases=(Phase(1, 4, 192, tables, bound_only=True), Phase(1, 4, 192, tables)))
+    batch = make_batch(reader, recipe, 0)
+    slots = batch["tokens"] - int(reader.slots[0])
+    at_slot = slots >= 0
+    assert 0 < at_slot.float().mean() < 1
+    assert batch["bound"][at_slot].gather(1, slots[at_slot][:, None]).all()
+    assert batch["bound"].float().mean() < 0.7
+    assert make_batch(reader, recipe, 1)["bound"].all()
+    model = make_model(TINY, make_tokenizer(TINY))
+    with torch.inference_mode():
+        shares = model(input_ids=batch["tokens"]).logits.float().softmax(-1)
+        found = token_losses(model, batch)
+    allowed = torch.ones_like(shares)
+    allowed[:, :-1, -64:] = batch["bound"][:, 1:].float()
+    shares = shares * allowed
+    wanted = (shares / shares.sum(-1, keepdim=True))[:, :-1].gather(2, batch["tokens"][:, 1:, None])[..., 0]
+    torch.testing.assert_close(found, -wanted.log())
 
 
 def test_the_curve_is_thinned_by_means():
@@ -207,7 +258,7 @@ def test_the_documented_command(tmp_path):
     done = command(f"out={tmp_path / 'model'}", "steps=4", "accelerator=cpu", "precision=32-true", *small)
     assert done.returncode == 0, done.stderr
     training = json.loads((tmp_path / "model" / "training.json").read_text())
-    assert [phase["steps"] for phase in training["recipe"]["phases"]] == [1, 1, 2, 1]
+    assert [phase["steps"] for phase in training["recipe"]["phases"]] == [1, 1, 1, 1, 2]
     assert (training["recipe"]["hidden_size"], training["recipe"]["seed"]) == (16, 3)
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").config.hidden_size == 16
     assert "4" in done.stdout.splitlines()[-1]

@@ -12,15 +12,15 @@ import pytest
 
 import harmonic.lm.base as base
 from harmonic.codec import RowCodec
-from harmonic.lm.base.prior import DATE_FORMATS, Sizes, draw_table
+from harmonic.lm.base.prior import DATE_FORMATS, Ranges, draw_table
 from harmonic.table import coerce, digest, schema_of
 
 DIGEST = "22e9264430cf817d8af87a5e2d3046b37794cff5190b34436a89c6086ce6b03c"
 """SHA-256 of the table of generator 7. Another digest is another prior: the shipped weights are then no longer its model."""
 
 
-def tables(count, sizes=None):
-    return [draw_table(np.random.default_rng(seed), sizes) for seed in range(count)]
+def tables(count, ranges=None):
+    return [draw_table(np.random.default_rng(seed), ranges) for seed in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_columns_depend_on_each_other(many):
 
 def test_sizes_are_kept():
     """Oracle: the bounds that were asked for."""
-    for table in tables(30, Sizes(columns=(4, 6), rows=(30, 50), categories=5)):
+    for table in tables(30, Ranges(columns=(4, 6), rows=(30, 50), categories=5)):
         assert 4 <= table.shape[1] <= 6
         assert 30 <= len(table) <= 50
         assert all(len(column.categories) <= 10 for column in schema_of(table).columns)
@@ -97,9 +97,10 @@ def test_no_file_is_read():
     code = """
 import sys
 import numpy as np
-from harmonic.lm.base import pretrain
+from harmonic.lm.base import pretrain, prior
 from harmonic.lm.base.documents import Reader
-recipe = pretrain.Recipe(tokenizer_tables=3, vocab_size=300, phases=(pretrain.Phase(2, 2, 256, (3, 5)),))
+phases = (pretrain.Phase(2, 2, 256, prior.Ranges(columns=(3, 5))),)
+recipe = pretrain.Recipe(tokenizer_tables=3, vocab_size=300, phases=phases)
 pretrain.make_batch(Reader(pretrain.make_tokenizer(recipe)), recipe, 0)
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
