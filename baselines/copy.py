@@ -17,7 +17,7 @@ class Copy:
         self.train = train
         return self
 
-    def sample(self, n: int, *, seed: int) -> pd.DataFrame:
+    def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
         """n train rows."""
         rng = np.random.default_rng(seed)
         laps = -(-n // len(self.train))

@@ -54,7 +54,7 @@ class File:
         """How many rows there are, which is how many are scored unless n_samples says otherwise."""
         return len(self.table)
 
-    def sample(self, n: int, *, seed: int) -> pd.DataFrame:
+    def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
         """The first n rows."""
         if n > self.rows:
             raise BadInput(f"n_samples={n} asks for more rows than {self.path} holds ({self.rows}): lower n_samples.")

@@ -18,7 +18,7 @@ class Independent:
         self.train = train
         return self
 
-    def sample(self, n: int, *, seed: int) -> pd.DataFrame:
+    def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
         """n rows of cells drawn with replacement, column by column."""
         rng = np.random.default_rng(seed)
         drawn = {name: self.train[name].iloc[rng.integers(len(self.train), size=n)].to_numpy() for name in self.train}

@@ -30,7 +30,7 @@ class Smote:
         self.groups = make_groups(train, schema, k=self.k, distance="mixed", label_rule="same_class", min_agreement=0)
         return self
 
-    def sample(self, n: int, *, seed: int) -> pd.DataFrame:
+    def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
         """n rows; every train row is a starting point equally often."""
         rng = np.random.default_rng(seed)
         laps = -(-n // len(self.groups))

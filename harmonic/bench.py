@@ -157,7 +157,7 @@ def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
     )
     if not run.store.has("sample", key):
         started = time.perf_counter()
-        rows = synthesizer.sample(n, seed=run.seed("sample"))
+        rows = synthesizer.sample(n, seed=run.seed("sample"), work_dir=run.store.work_dir("sample", key))
         seconds = time.perf_counter() - started
         if len(rows) != n:
             raise SamplingFailed(f"{n} rows were asked for, but {run.config['names']['method']} gave {len(rows)}.")

@@ -30,6 +30,11 @@ QUOTE, CLOSE = '"', "}"
 class Unreadable(ValueError):
     """A text that is no valid row; `str()` of it is a short reason that can be counted."""
 
+    def __init__(self, reason: str, column: str = "") -> None:
+        super().__init__(reason)
+        self.column = column
+        """Name of the column whose cell is the reason; empty where the whole row is."""
+
 
 @dataclass(frozen=True)
 class RowCodec:
@@ -45,12 +50,12 @@ class RowCodec:
         if self.style == "published":
             columns = [list(map(str, table[name].tolist())) for name in self.schema.names]
         else:
-            columns = [[self._escape(text) for text in c.write(table[c.name])] for c in self.schema.columns]
+            columns = [[self.escape(text) for text in c.write(table[c.name])] for c in self.schema.columns]
         return [list(row) for row in zip(*columns, strict=True)]
 
     def key(self, place: int, *, first: bool) -> str:
         """What stands before the value of column number `place`, up to and with its opening quote."""
-        return f'{"{" if first else ", "}"{self._escape(self.schema.columns[place].name)}": "'
+        return f'{"{" if first else ", "}"{self.escape(self.schema.columns[place].name)}": "'
 
     def row(self, cells: Sequence[str], order: Sequence[int] | None = None) -> Segments:
         """One row as segments key, value, quote, key, …, close; `order` lists column numbers, schema order if not given."""
@@ -60,7 +65,7 @@ class RowCodec:
             segments += [self.key(place, first=rank == 0), cells[place], QUOTE]
         return [*segments, CLOSE]
 
-    def _escape(self, text: str) -> str:
+    def escape(self, text: str) -> str:
         """JSON's escapes; the quote by its number, since a bare one in a value would be taken for the value's end."""
         if self.style == "published":
             return text
@@ -99,7 +104,7 @@ class RowCodec:
         try:
             return column.read(text)
         except ValueError as error:
-            raise Unreadable(f"{column.name}: {error}") from None
+            raise Unreadable(f"{column.name}: {error}", column.name) from None
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,6 @@ def frequent_segments(codec: RowCodec, k: int) -> list[str]:
     """
     keys = [codec.key(place, first=first) for first in (True, False) for place in range(len(codec.schema.columns))]
     prose = [introduction(codec.schema, k), GENERATE, HUMAN, ASSISTANT]
-    categories = [codec._escape(text) for column in codec.schema.columns for text in column.categories]
+    categories = [codec.escape(text) for column in codec.schema.columns for text in column.categories]
     named = [text for text in categories if text.isascii() and any(map(str.isalpha, text))]
     return [QUOTE, CLOSE, *keys, *prose, *(f"\nExample {word}: " for word in NUMBER_WORDS[:k]), *named]

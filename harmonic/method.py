@@ -15,9 +15,11 @@ from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm import load
 from harmonic.lm.batches import plan_batches
+from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
+from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods
 from harmonic.lm.module import Compute, fine_tune
-from harmonic.lm.sampler import Decoding, Limits, Prompt, sample_rows
+from harmonic.lm.sampler import sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.neighbours import Distance, Groups, LabelRule, make_groups, mixed_neighbours
 from harmonic.seed import derive_seed
@@ -44,8 +46,8 @@ class Synthesizer(Protocol):
         """Learn from train; what must survive a kill is kept in `work_dir`."""
         ...
 
-    def sample(self, n: int, *, seed: int) -> pd.DataFrame:
-        """Exactly n valid rows, or an error."""
+    def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
+        """Exactly n valid rows, or an error; what must survive a kill is kept in `work_dir`."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -196,21 +198,23 @@ class Harmonic:
         """The prompts of the first n tries, without the dialogue form; needs `prepare`."""
         return (self._bare_prompt(number, seed).text for number in range(n))
 
-    def sample(self, n: int, *, seed: int) -> pd.DataFrame:
-        """Exactly n rows the schema accepts; raises SamplingFailed where the model does not write them."""
+    def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
+        """Exactly n rows the schema accepts, or SamplingFailed; a run that was killed resumes from `work_dir`."""
         generation = sample_rows(
-            self.model,
-            self.encoder,
+            self.writer(self.sampling.decoding, seed),
             lambda number: self.prompt(number, seed),
             self.codec.read,
             n,
-            limits=self.limits,
-            decoding=self.sampling.decoding,
             compute=self.compute,
-            seed=seed,
+            work_dir=work_dir,
         )
-        self.report = {**self.report, "generation": generation.counts()}
+        self.report |= {"generation": generation.counts(), "masks": generation.by_column(self.schema.names)}
         return coerce(pd.DataFrame(generation.rows, columns=self.schema.names), self.schema, "the generated rows")
+
+    def writer(self, decoding: Decoding, seed: int) -> Writer:
+        """The model as a writer of rows."""
+        grammar = Grammar.compile(self.codec, self.encoder) if decoding.form == "valid" else None
+        return Writer(self.model, self.encoder, self.limits, decoding, self.compute.device, seed, grammar)
 
     def log_likelihood(
         self, rows: pd.DataFrame, *, seed: int, own: np.ndarray | None = None, without_examples: bool = False
@@ -300,8 +304,9 @@ class Harmonic:
             lap, place = divmod(number, len(self.groups))
             rows = self.groups.neighbours[_anchors(len(self.groups), seed, lap)[place]]
         order = self._column_order(seed, "prompt", number)
-        keys = self._keys(range(len(self.schema.columns)) if order is None else order)
-        return Prompt(instruction(self.schema, [self.codec.row(self.cells[row], order) for row in rows]), keys)
+        columns = list(range(len(self.schema.columns))) if order is None else order
+        text = instruction(self.schema, [self.codec.row(self.cells[row], order) for row in rows])
+        return Prompt(text, self._keys(columns), columns)
 
     def _keys(self, order: Sequence[int]) -> Segments:
         return [self.codec.key(place, first=rank == 0) for rank, place in enumerate(order)]

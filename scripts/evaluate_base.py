@@ -157,18 +157,15 @@ def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: 
 def free_validity(harmonic: Any, rows: int, seed: int) -> float:
     """Share of `rows` rows that parse and obey the schema when the model writes them freely, at temperature 1."""
     from harmonic.codec import Unreadable
-    from harmonic.lm.sampler import Decoding, sample_rows
+    from harmonic.lm.decoding import Decoding
+    from harmonic.lm.sampler import sample_rows
 
     written = sample_rows(
-        harmonic.model,
-        harmonic.encoder,
+        harmonic.writer(Decoding(form="free"), seed),
         lambda number: harmonic.prompt(number, seed),
         lambda text: {"text": text},
         rows,
-        limits=harmonic.limits,
-        decoding=Decoding(form="free"),
         compute=harmonic.compute,
-        seed=seed,
     )
 
     def is_valid(text: str) -> bool:

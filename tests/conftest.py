@@ -179,9 +179,9 @@ def easy_instructions(easy_codec: Any, easy_table: pd.DataFrame) -> list[Any]:
 def quick_harmonic() -> Callable[..., Any]:
     """Makes a HARMONIC that learns `easy_table` in seconds: two examples, two layers; other settings on request."""
     from harmonic.lm.batches import Training
+    from harmonic.lm.decoding import Decoding
     from harmonic.lm.load import Scratch
     from harmonic.lm.module import Compute
-    from harmonic.lm.sampler import Decoding
     from harmonic.method import Harmonic, Sampling
 
     def build(steps: int = 220, model: Any = None, compute: Any = None, **settings: Any) -> Harmonic:

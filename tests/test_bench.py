@@ -35,7 +35,7 @@ HARMONIC = {
     "order": "fixed",
     "sampling": {
         "_target_": "harmonic.method.Sampling",
-        "decoding": {"_target_": "harmonic.lm.sampler.Decoding", "temperature": 0.7, "max_tries": 100},
+        "decoding": {"_target_": "harmonic.lm.decoding.Decoding", "temperature": 0.7, "max_tries": 100},
     },
     "compute": {
         "_target_": "harmonic.lm.module.Compute",
@@ -280,7 +280,7 @@ class Broken:
         self.train = train
         return self
 
-    def sample(self, n, *, seed):
+    def sample(self, n, *, seed, work_dir=None):
         rows = self.train.head(n)
         if self.kind == "short":
             return rows.head(n - 1)

@@ -5,8 +5,8 @@ import pytest
 from baselines.file import File
 from harmonic.errors import BadInput
 from harmonic.lm.batches import Training
+from harmonic.lm.decoding import Decoding
 from harmonic.lm.module import Compute
-from harmonic.lm.sampler import Decoding
 from harmonic.method import Harmonic, Sampling
 
 

@@ -9,8 +9,11 @@ import torch
 
 from harmonic.codec import QUOTE, RowCodec, Unreadable
 from harmonic.errors import SamplingFailed
+from harmonic.lm import sampler
+from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
+from harmonic.lm.grammar import Grammar
 from harmonic.lm.module import Compute
-from harmonic.lm.sampler import PATIENCE, Decoding, Limits, Prompt, _Reader, sample_rows
+from harmonic.lm.sampler import PATIENCE, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.schema import Column, Schema
 
@@ -26,7 +29,7 @@ def ask(easy_codec, easy_instructions):
     def prompt(number):
         order = easy_codec.order(np.random.default_rng(number))
         keys = [easy_codec.key(place, first=rank == 0) for rank, place in enumerate(order)]
-        return Prompt(easy_instructions[number % len(easy_instructions)].prompt, keys)
+        return Prompt(easy_instructions[number % len(easy_instructions)].prompt, keys, order)
 
     return prompt
 
@@ -78,31 +81,10 @@ def keep(text):
     return {"text": text}
 
 
-def write(model, encoder, ask, n, read=keep, seed=0, limits=LIMITS, **decoding):
-    return sample_rows(model, encoder, ask, read, n, limits=limits, decoding=Decoding(**decoding), compute=CPU, seed=seed)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_reading_in_chunks_is_reading_at_once(tiny_model, easy_encoder, family):
-    """Oracle: one forward pass over each whole text, alone; chunks are uneven and some of them empty."""
-    rng = np.random.default_rng(0)
-    vocabulary = len(easy_encoder.tokenizer)
-    model = tiny_model(family, vocabulary)
-    texts = [rng.integers(3, vocabulary, 40).tolist() for _ in range(4)]
-    reader = _Reader(model, len(texts), pad=0, device=torch.device("cpu"))
-    read = [0] * len(texts)
-    compared = 0
-    for widths in [(3, 9, 1, 5), (1, 0, 1, 0), (0, 0, 0, 7), (1, 1, 0, 1), (12, 2, 1, 0), (0, 0, 1, 1), (2, 6, 3, 4)]:
-        chunks = [text[at : at + width] for text, at, width in zip(texts, read, widths, strict=True)]
-        read = [at + width for at, width in zip(read, widths, strict=True)]
-        with torch.inference_mode():
-            logits = reader.feed(chunks)
-            for row, width in enumerate(widths):
-                if width:
-                    whole = model(input_ids=torch.tensor([texts[row][: read[row]]])).logits[0, -1]
-                    torch.testing.assert_close(logits[row], whole, atol=1e-4, rtol=0)
-                    compared += 1
-    assert compared == 19
+def write(model, encoder, ask, n, read=keep, seed=0, limits=LIMITS, form="given", codec=None, work_dir=None, **decoding):
+    grammar = Grammar.compile(codec, encoder) if codec else None
+    writer = Writer(model, encoder, limits, Decoding(form, **decoding), CPU.device, seed, grammar)
+    return sample_rows(writer, ask, read, n, compute=CPU, work_dir=work_dir)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -239,22 +221,6 @@ def test_free_text_starts_at_the_answer_and_ends_at_the_end(reciting, easy_encod
     assert len(model.told) == len(answer)  # it stops once every row has ended
 
 
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"temperature": 1.0}, [0.5, 0.3, 0.2]),
-        ({"temperature": 0.5}, [0.25 / 0.38, 0.09 / 0.38, 0.04 / 0.38]),
-        ({"top_k": 2}, [0.625, 0.375, 0.0]),
-        ({"top_p": 0.6}, [0.625, 0.375, 0.0]),
-        ({"top_p": 0.4}, [1.0, 0.0, 0.0]),
-    ],
-)
-def test_probabilities_by_hand(settings, expected):
-    """Oracle: by hand, of three tokens at .5, .3 and .2."""
-    logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
-    assert Decoding(**settings).warpers()(None, logits).softmax(-1)[0].tolist() == pytest.approx(expected)
-
-
 def test_draws_follow_the_models_probabilities(digits, easy_encoder, ask):
     """Oracle: the model's own probabilities of the first token; 2 000 draws, within five standard errors."""
     model, prompt = digits(), ask(0)
@@ -275,7 +241,7 @@ def test_a_quote_inside_a_value_is_no_end(reciting, easy_encoder, ask):
     (cells,) = codec.cells(pd.DataFrame({"c": ['D "E"'], "x": ["1"]}))
     script = [*easy_encoder.encode([cells[0], QUOTE]), *easy_encoder.encode([cells[1], QUOTE])]
     model = reciting(len(easy_encoder.tokenizer), script)
-    prompt = Prompt(ask(0).text, [codec.key(0, first=True), codec.key(1, first=False)])
+    prompt = Prompt(ask(0).text, [codec.key(0, first=True), codec.key(1, first=False)], [0, 1])
     result = write(model, easy_encoder, lambda number: prompt, 1, codec.read, limits=Limits(row=0, value=40), batch_size=1)
     assert result.rows == [{"c": 'D "E"', "x": "1"}]
 
@@ -287,6 +253,40 @@ def test_sentence_piece_values_have_no_stray_space(reciting):
     encoder = SegmentEncoder(sentence_piece(metaspace=False))
     model = reciting(len(encoder.tokenizer), encoder.encode([" New York", QUOTE]))
     encoder.tokenizer.pad_token = encoder.tokenizer.eos_token
-    prompt = Prompt(["Human:"], ['{"c": "'])
+    prompt = Prompt(["Human:"], ['{"c": "'], [0])
     result = write(model, encoder, lambda number: prompt, 1, limits=Limits(row=0, value=20), batch_size=1)
     assert result.rows[0]["text"] == '{"c": " New York"}'
+
+
+def test_a_run_that_was_killed_gives_the_same_rows(digits, easy_encoder, ask, tmp_path, monkeypatch):
+    """Oracle: the unbroken run; the shards that were done are not written again."""
+    monkeypatch.setattr(sampler, "SHARD", 16)
+    whole = write(digits(), easy_encoder, ask, 60, batch_size=8)
+    model = digits()
+    forward, calls = model.forward, []
+
+    def dying(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 150:
+            raise RuntimeError("killed")
+        return forward(*args, **kwargs)
+
+    model.forward = dying
+    with pytest.raises(RuntimeError, match="killed"):
+        write(model, easy_encoder, ask, 60, batch_size=8, work_dir=tmp_path)
+    kept = sorted(tmp_path.glob("tries-*.json"))
+    assert 0 < len(kept) < 4
+    before = {file: file.read_text() for file in kept}
+    result = write(digits(), easy_encoder, ask, 60, batch_size=8, work_dir=tmp_path)
+    assert result.rows == whole.rows
+    assert result.counts() == whole.counts()
+    assert all(file.read_text() == text for file, text in before.items())
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_rows_of_a_shard_keep_the_order_of_their_tries(digits, easy_encoder, ask):
+    """Oracle: the keys that each try's prompt asks for; prompts are read by length, not by number."""
+    lengths = [len(easy_encoder.encode(ask(number).text)) for number in range(30)]
+    assert lengths != sorted(lengths, reverse=True)
+    for number, row in enumerate(write(digits(), easy_encoder, ask, 30, batch_size=4).rows):
+        assert row["text"].startswith(ask(number).keys[0])

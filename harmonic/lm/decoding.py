@@ -1,0 +1,232 @@
+"""How a language model writes the rows of a batch: values alone under a grammar, values alone without one, or everything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from harmonic.codec import CLOSE, QUOTE, Segments
+from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.lm.grammar import DONE, Grammar
+from harmonic.lm.reader import Reader
+from harmonic.lm.segments import SegmentEncoder, pad_left
+from harmonic.seed import derive_seed
+
+Form = Literal["valid", "given", "free"]
+
+STEP_COST = {"cpu": 2.0, "cuda": 64.0}
+"""What a forward pass costs before its first token, in tokens of one row."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How rows are written."""
+
+    form: Form = "valid"
+    """valid: keys and punctuation are fed to the model, it writes the values, under masks that leave only what the column
+    may hold; given: the same without masks; free: it writes everything, as published."""
+    exact: bool = False
+    """Under form=valid: keep a row with the probability that its masks left, so that the rows kept are distributed as the
+    model's own valid rows; masks alone favour beginnings that seldom lead to a valid value."""
+    temperature: float = 1.0
+    top_k: int = 0
+    """Draw among the k likeliest tokens; 0 for all."""
+    top_p: float = 1.0
+    """Draw among the likeliest tokens that together have this probability."""
+    batch_size: int = 128
+    max_tries: float = 10.0
+    """Rows written per row asked for, at most."""
+
+    def __post_init__(self) -> None:
+        check_choice("decoding.form", self.form, Form)
+        for option, least in (("temperature", 0.01), ("top_k", 0), ("top_p", 0.01), ("batch_size", 1), ("max_tries", 1)):
+            check_at_least(f"decoding.{option}", getattr(self, option), least)
+        if self.exact and (self.form != "valid" or self.top_k or self.top_p < 1):
+            raise BadInput("decoding.exact needs form=valid, top_k=0 and top_p=1: correct decoding.")
+
+    def warpers(self) -> LogitsProcessorList:
+        """Temperature, top-k and top-p as Hugging Face defines them."""
+        warpers = LogitsProcessorList([TemperatureLogitsWarper(self.temperature)])
+        if self.top_k:
+            warpers.append(TopKLogitsWarper(self.top_k))
+        if self.top_p < 1:
+            warpers.append(TopPLogitsWarper(self.top_p))
+        return warpers
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is shown for one row."""
+
+    text: Segments
+    keys: Segments
+    """What stands before each value, in the order of this row's columns."""
+    columns: list[int]
+    """The number of the column behind each key."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Longest texts worth waiting for, in tokens, learnt from train."""
+
+    row: int
+    value: int
+
+
+@dataclass
+class Written:
+    """A row as the model wrote it."""
+
+    text: str
+    tokens: int
+    """Tokens the model drew."""
+    left: list[float] = field(default_factory=list)
+    """Under a grammar: the probability that the masks left to each value, by number of the column."""
+    luck: float = 0.0
+    """The row's next uniform number, in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A model with everything it needs to write rows."""
+
+    model: Any
+    encoder: SegmentEncoder
+    limits: Limits
+    decoding: Decoding
+    device: torch.device
+    seed: int
+    grammar: Grammar | None = None
+    """Masks of form=valid."""
+
+    def write(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
+        """The rows of some tries. Under form=free a batch has a stream of random numbers, else each row has its own."""
+        if self.decoding.form != "free":
+            return _Values(self, prompts, numbers).write()
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(derive_seed(self.seed, "tokens", numbers[0]))
+            return self._write_freely(prompts)
+
+    def _write_freely(self, prompts: Sequence[Prompt]) -> list[Written]:
+        tokenizer = self.encoder.tokenizer
+        ids, mask = pad_left([self.encoder.encode(prompt.text) for prompt in prompts], tokenizer.pad_token_id)
+        settings = GenerationConfig(
+            do_sample=True,
+            temperature=self.decoding.temperature,
+            top_k=self.decoding.top_k,
+            top_p=self.decoding.top_p,
+            max_new_tokens=self.limits.row,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        output = self.model.generate(
+            input_ids=ids.to(self.device), attention_mask=mask.to(self.device), generation_config=settings
+        )
+        answers = output[:, ids.shape[1] :].cpu()
+        drawn = (answers != tokenizer.pad_token_id).sum(dim=1).tolist()
+        return [Written(self.encoder.decode_value(row.tolist()), n) for row, n in zip(answers, drawn, strict=True)]
+
+
+class _Values:
+    """A batch of rows whose values are being written, each at its own pace.
+
+    Every row has tokens that are settled and wait to be read: its prompt, then the token just drawn or, behind a value, a
+    quote and the next key. A pass reads as many of each row's as is worth while; where none is left, the next one is drawn.
+    """
+
+    def __init__(self, writer: Writer, prompts: Sequence[Prompt], numbers: Sequence[int]) -> None:
+        self.writer, self.prompts = writer, prompts
+        encoder, rows = writer.encoder, len(prompts)
+        (self.quote,) = encoder.encode([QUOTE])
+        self.warpers = writer.decoding.warpers()
+        self.streams = [np.random.default_rng(derive_seed(writer.seed, "row", number)) for number in numbers]
+        self.keys = [[encoder.encode([key]) for key in prompt.keys] for prompt in prompts]
+        self.pending = [[*encoder.encode(prompt.text), *keys[0]] for prompt, keys in zip(prompts, self.keys, strict=True)]
+        self.values: list[list[list[int]]] = [[[]] for _ in prompts]
+        self.left = np.full(rows, writer.limits.value)
+        self.states = np.full(rows, DONE)
+        self.kept = np.zeros((rows, len(prompts[0].keys)))
+        """Logarithm of the probability that the masks left, by number of the column."""
+        self.tokens = [0] * rows
+
+    def write(self) -> list[Written]:
+        """All rows to their ends."""
+        reader = Reader(self.writer.model, len(self.prompts), self.writer.encoder.tokenizer.pad_token_id, self.writer.device)
+        running = set(range(len(self.prompts)))
+        for row in running:
+            self._begin_value(row)
+        width = max(map(len, self.pending))
+        while running:
+            logits = reader.feed([ids[:width] for ids in self.pending])
+            self.pending = [ids[width:] for ids in self.pending]
+            ready = np.array([row for row in sorted(running) if not self.pending[row]], dtype=np.int64)
+            if len(ready):
+                for row, token in zip(ready.tolist(), self._draw(logits, ready).tolist(), strict=True):
+                    if not self._take(row, token):
+                        running.discard(row)
+            width = self._width()
+        return [self._written(row) for row in range(len(self.prompts))]
+
+    def _width(self) -> int:
+        """Tokens to read at once: as many as bring the rows on fastest, what a pass itself costs counted in."""
+        lengths = np.array([len(ids) for ids in self.pending])
+        widths = np.unique(lengths.clip(min=1))
+        read = np.minimum(lengths, widths[:, None]).sum(axis=1)
+        return int(widths[np.argmax(read / (STEP_COST[self.writer.device.type] + widths))])
+
+    def _draw(self, logits: torch.Tensor, ready: np.ndarray) -> np.ndarray:
+        """The next token of each row that is ready, by its own stream; int64, shape (ready,)."""
+        chosen = logits[torch.from_numpy(ready).to(logits.device)].float()
+        if grammar := self.writer.grammar:
+            temperature = self.writer.decoding.temperature
+            whole = torch.logsumexp(chosen / temperature, dim=-1)
+            chosen = grammar.restrict(chosen, self.states[ready], self.left[ready])
+            kept = torch.logsumexp(chosen / temperature, dim=-1) - whole
+            columns = [self.prompts[row].columns[len(self.values[row]) - 1] for row in ready.tolist()]
+            self.kept[ready, columns] += kept.clamp(max=0).double().cpu().numpy()
+        chances = self.warpers(None, chosen).softmax(-1).double().cumsum(-1)
+        uniform = np.array([1 - self.streams[row].random() for row in ready.tolist()])
+        wanted = torch.from_numpy(uniform).to(chances.device) * chances[:, -1]
+        drawn = torch.searchsorted(chances, wanted[:, None])[:, 0].cpu().numpy()
+        if grammar:
+            self.states[ready] = grammar.advance(self.states[ready], drawn)
+        return np.asarray(drawn)
+
+    def _take(self, row: int, token: int) -> bool:
+        """Put a token behind the row's value; whether the row goes on."""
+        self.tokens[row] += 1
+        self.left[row] -= 1
+        value = self.values[row][-1]
+        if token != self.quote and (self.left[row] or self.writer.grammar):
+            value.append(token)
+            self.pending[row] = [token]
+            return True
+        if token != self.quote:
+            value.append(token)  # a value without an end is cut, and read for what it is
+        if len(self.values[row]) == len(self.keys[row]):
+            return False
+        self.pending[row] = [self.quote, *self.keys[row][len(self.values[row])]]
+        self.values[row].append([])
+        self._begin_value(row)
+        return True
+
+    def _begin_value(self, row: int) -> None:
+        self.left[row] = self.writer.limits.value
+        if grammar := self.writer.grammar:
+            self.states[row] = grammar.starts[self.prompts[row].columns[len(self.values[row]) - 1]]
+
+    def _written(self, row: int) -> Written:
+        decode = self.writer.encoder.decode_value
+        cells = [f"{key}{decode(ids)}{QUOTE}" for key, ids in zip(self.prompts[row].keys, self.values[row], strict=True)]
+        left = np.exp(self.kept[row]).tolist() if self.writer.grammar else []
+        return Written("".join(cells) + CLOSE, self.tokens[row], left, self.streams[row].random())

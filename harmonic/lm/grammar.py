@@ -1,0 +1,184 @@
+"""Which tokens may come next inside a value: token automata of a table's columns, compiled once per fine-tuned model.
+
+`harmonic.lm.patterns` says what a column may hold; outlines-core turns that into an automaton over the tokens of any
+vocabulary, once, so that a step of sampling looks its masks up. Every way of cutting a valid text into tokens is allowed.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import outlines_core
+import torch
+
+from harmonic.codec import QUOTE, RowCodec
+from harmonic.errors import BadInput
+from harmonic.lm.patterns import value_pattern
+from harmonic.lm.segments import SegmentEncoder
+
+DONE = 0
+"""The state behind the quote that ends a value."""
+FAR = np.iinfo(np.int64).max // 2
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+class Grammar:
+    """Automata of all columns in one table of transitions; a state is a number, `DONE` that of a value that has ended."""
+
+    def __init__(self, automata: Sequence[dict[int, dict[int, int]]]) -> None:
+        """Lay automata out; each maps states to tokens to states, starts at its first key, and ends at `DONE`."""
+        self.starts: list[int] = []
+        """Initial state of each column."""
+        self.tokens: np.ndarray
+        """Allowed tokens, state by state, int64."""
+        self.targets: np.ndarray
+        """The state behind each of them, int64."""
+        rows: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        for automaton in automata:
+            numbers = {DONE: DONE, **{state: len(rows) + place for place, state in enumerate(automaton)}}
+            self.starts.append(len(rows))
+            for edges in automaton.values():
+                tokens = np.array(sorted(edges), dtype=np.int64)
+                rows.append((tokens, np.array([numbers[edges[token]] for token in tokens.tolist()], dtype=np.int64)))
+        self.bounds = np.cumsum([0, *(len(tokens) for tokens, _ in rows)])
+        """Where each state's tokens begin, and where the last one's end."""
+        self.tokens, self.targets = (np.concatenate([row[side] for row in rows]) for side in (0, 1))
+        self.distances = self._distances()
+        """Fewest tokens from each state to the end."""
+
+    @classmethod
+    def compile(cls, codec: RowCodec, encoder: SegmentEncoder) -> "Grammar":
+        """The grammar of a codec's values, in schema order.
+
+        Raises:
+            BadInput: a column that can hold nothing, or that the tokenizer has no tokens for.
+        """
+        (quote,) = encoder.encode([QUOTE])
+        texts: dict[bytes, list[int]] = {QUOTE.encode(): [quote]}
+        for token, text in enumerate(token_bytes(encoder.tokenizer)):
+            if text and QUOTE.encode() not in text:
+                texts.setdefault(text, []).append(token)
+        vocabulary = outlines_core.Vocabulary(len(encoder.tokenizer), texts)
+        automata = [_automaton(value_pattern(codec, column), vocabulary) for column in codec.schema.columns]
+        grammar = cls(automata)
+        for column, start in zip(codec.schema.columns, grammar.starts, strict=True):
+            texts_of = map(codec.escape, column.categories)
+            lacking = [repr(text) for text in texts_of if encoder.decode_value(encoder.encode([text])) != text]
+            if lacking or grammar.distances[start] >= FAR:
+                what = lacking[0] if lacking else "any value"
+                raise BadInput(f"the model's tokenizer cannot write {what} of column {column.name!r}: choose another model.")
+        return grammar
+
+    def accepts(self, state: int, tokens: Sequence[int]) -> bool:
+        """Whether these tokens lead from a state to the end."""
+        for token in tokens:
+            allowed = self.tokens[self.bounds[state] : self.bounds[state + 1]]
+            place = int(np.searchsorted(allowed, token))
+            if place == len(allowed) or allowed[place] != token:
+                return False
+            state = int(self.targets[self.bounds[state] + place])
+        return state == DONE
+
+    def restrict(self, logits: torch.Tensor, states: np.ndarray, left: np.ndarray) -> torch.Tensor:
+        """Logits (b, v) with -inf for every token that may not come next.
+
+        Args:
+            logits: float32, shape (b, v).
+            states: int64, shape (b,): of each row; none has ended.
+            left: int64, shape (b,): tokens a value may still take; one that leads too far from the end is left out, unless
+                none is near enough.
+        """
+        counts = self.bounds[states + 1] - self.bounds[states]
+        rows = np.repeat(np.arange(len(states)), counts)
+        edges = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + self.bounds[states][rows]
+        budget = np.maximum(left - 1, self.distances[states] - 1)
+        near = self.distances[self.targets[edges]] <= budget[rows]
+        chosen = tuple(torch.from_numpy(side[near]).to(logits.device) for side in (rows, self.tokens[edges]))
+        restricted = torch.full_like(logits, -torch.inf)
+        restricted[chosen] = logits[chosen]
+        return restricted
+
+    def advance(self, states: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """The states behind these tokens, which `restrict` let through; int64, shape (b,)."""
+        keys = self._keys
+        places = np.searchsorted(keys, states * self._width + tokens)
+        assert (keys[places] == states * self._width + tokens).all(), "a token that the grammar does not allow"
+        return np.asarray(self.targets[places])
+
+    @cached_property
+    def _width(self) -> int:
+        return int(self.tokens.max()) + 1
+
+    @cached_property
+    def _keys(self) -> np.ndarray:
+        """State and token of each transition as one number, ascending."""
+        return np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds)) * self._width + self.tokens
+
+    def _distances(self) -> np.ndarray:
+        distances = np.full(len(self.bounds) - 1, FAR)
+        distances[DONE] = 0
+        owners = np.repeat(np.arange(len(distances)), np.diff(self.bounds))
+        while True:
+            nearer = distances.copy()
+            np.minimum.at(nearer, owners, np.minimum(distances[self.targets] + 1, FAR))
+            if (nearer == distances).all():
+                return distances
+            distances = nearer
+
+
+def _automaton(pattern: str, vocabulary: Any) -> dict[int, dict[int, int]]:
+    """States, the initial one first, to tokens to states; a value's quote leads to `DONE`.
+
+    The quote is a part of the expression, so that nothing goes on behind a final state: outlines-core 0.2.14 loses what goes
+    on there by a single byte ("yes" and "yes, mostly").
+    """
+    try:
+        index = outlines_core.Index(pattern + QUOTE, vocabulary)
+    except ValueError:  # no token begins any of its texts
+        return {1: {}}
+    final, initial = set(index.get_final_states()), index.get_initial_state()
+    found = index.get_transitions()
+    return {
+        state + 1: {token: DONE if target in final else target + 1 for token, target in found[state].items()}
+        for state in (initial, *(state for state in found if state != initial and state not in final))
+    }
+
+
+def token_bytes(tokenizer: Any) -> list[bytes]:
+    """What each token stands for inside a text; empty for special tokens. Byte-level BPE and SentencePiece are understood.
+
+    Raises:
+        BadInput: the tokenizer is of another kind.
+    """
+    decoder = tokenizer.backend_tokenizer.decoder
+    kind = type(decoder).__name__ if decoder is not None else "none"
+    plain = str(decoder)
+    added = tokenizer.added_tokens_decoder
+    special = set(tokenizer.all_special_ids)
+    byte_level = "ByteLevel" in plain
+    if not byte_level and "▁" not in plain:
+        raise BadInput(f"the sampler reads byte-level and SentencePiece tokenizers, but the model's is of the kind {kind}.")
+    alphabet = _byte_alphabet()
+    texts = []
+    for number in range(len(tokenizer)):
+        token = tokenizer.convert_ids_to_tokens(number)
+        if token is None or number in special or (number in added and added[number].special):
+            texts.append(b"")
+        elif number in added:
+            texts.append(added[number].content.encode())
+        elif byte_level:
+            texts.append(bytes(alphabet[letter] for letter in token))
+        elif match := _BYTE_TOKEN.fullmatch(token):
+            texts.append(bytes([int(match[1], 16)]))
+        else:
+            texts.append(token.replace("▁", " ").encode())
+    return texts
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The letters by which byte-level BPE writes bytes: printable ones as themselves, the others from 256 on (GPT-2)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {**{chr(byte): byte for byte in printable}, **{chr(256 + place): byte for place, byte in enumerate(others)}}

@@ -1,0 +1,201 @@
+"""What a column may hold, as a regular expression over the texts that `RowCodec` writes and its reader accepts.
+
+The expressions use literals, classes, groups, alternatives and repetitions alone, so that any engine takes them. They are
+meant for whole texts: an alternative may be the beginning of another.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+import pandas as pd
+
+from harmonic.codec import RowCodec
+from harmonic.errors import BadInput
+from harmonic.schema import Column
+
+TEXT = r'(?:[^"\\\x00-\x1f]|\\(?:[\\bfnrt]|u00(?:0[0-9a-f]|1[0-9a-f]|22)))*'
+"""The inside of a JSON string, quotes by their number."""
+MOST_DAYS = 40_000
+"""Dates that are listed one by one, which leaves out 30 February; a longer range is told by fields alone."""
+
+
+def value_pattern(codec: RowCodec, column: Column) -> str:
+    """Every text of the column: its categories, its numbers from lowest to highest, its moments; empty where allowed.
+
+    Moments with a time of day may lie outside the range on its first and last day; all else is exact.
+
+    Raises:
+        BadInput: the column can hold nothing.
+    """
+    published = codec.style == "published"
+    if column.categories:
+        pattern = _any_of([literal(codec.escape(text)) for text in column.categories])
+    elif column.kind == "text":
+        pattern = TEXT
+    elif column.kind == "datetime":
+        pattern = _moments(column)
+    elif published and column.kind == "decimal":
+        pattern = _any_of([numbers(column, places) for places in range(column.places, 0, -1)])
+    else:
+        pattern = numbers(column, column.places)
+        if published and column.dtype == "float64":
+            pattern += r"(?:\.0)?"
+    if not pattern:
+        bounds = f"{column.low} and {column.high}"
+        raise BadInput(f"column {column.name!r} can hold no value between {bounds}: correct its range in dataset.columns.")
+    if not column.nullable:
+        return pattern
+    return f"(?:{pattern}|nan|None|NaT)?" if published else f"(?:{pattern})?"
+
+
+def literal(text: str) -> str:
+    """The expression of one text."""
+    return "".join(c if c.isalnum() or not c.isascii() or c in " _'\"/:;,=%<>@!`" else f"\\{c}" for c in text)
+
+
+def numbers(column: Column, places: int) -> str:
+    """Numbers between the column's bounds with exactly so many decimal places; empty where there is none."""
+    if column.low is None or column.high is None:
+        return r"-?(?:0|[1-9][0-9]*)" + (rf"\.[0-9]{{{places}}}" if places else "")
+    low = int(Decimal(repr(float(column.low))).scaleb(places).to_integral_value(ROUND_CEILING))
+    high = int(Decimal(repr(float(column.high))).scaleb(places).to_integral_value(ROUND_FLOOR))
+    parts = []
+    if low < 0 <= high or low <= high < 0:
+        parts.append(_signed(max(1, -high), -low, places))
+    if high >= 0:
+        parts.append(_naturals(max(0, low), high, places))
+    return _any_of([part for part in parts if part])
+
+
+def _signed(low: int, high: int, places: int) -> str:
+    found = _naturals(low, high, places)
+    return f"-{found}" if found else ""
+
+
+def _naturals(low: int, high: int, places: int) -> str:
+    """Whole numbers from low to high, without leading zeros, a point before their last `places` digits."""
+    parts = []
+    for digits in range(max(len(str(high)), places + 1), places, -1):
+        least = low if digits == places + 1 else max(low, 10 ** (digits - 1))
+        most = min(high, 10**digits - 1)
+        if least <= most:
+            parts.append(_between(f"{least:0{digits}}", f"{most:0{digits}}", places))
+    return _any_of(parts)
+
+
+def _between(low: str, high: str, places: int) -> str:
+    """Digit strings of one length from low to high."""
+    if not low:
+        return ""
+    point = r"\." if places and len(low) == places else ""
+    rest = len(low) - 1
+    if low == "0" * len(low) and high == "9" * len(high):
+        return point + _digits(len(low), places)
+    first, last = int(low[0]), int(high[0])
+    if first == last:
+        return f"{point}{first}{_between(low[1:], high[1:], places)}"
+    lowest, highest = _between(low[1:], "9" * rest, places), _between("0" * rest, high[1:], places)
+    parts = [f"{first}{lowest}"]
+    if last - first > 1:
+        parts.append(f"[{first + 1}-{last - 1}]{_behind(rest, places)}")
+    return point + _any_of([*parts, f"{last}{highest}"])
+
+
+def _behind(count: int, places: int) -> str:
+    """Any `count` last digits, behind a point where the one before is the last before it."""
+    return (r"\." if places and count == places else "") + _digits(count, places)
+
+
+def _digits(count: int, places: int) -> str:
+    """Any `count` last digits, a point among them where one belongs."""
+    if places and count > places:
+        return rf"[0-9]{{{count - places}}}\.[0-9]{{{places}}}"
+    return f"[0-9]{{{count}}}" if count else ""
+
+
+def _any_of(patterns: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(patterns))
+    return unique[0] if len(unique) == 1 else f"(?:{'|'.join(unique)})" if unique else ""
+
+
+Fields = dict[str, str]
+FIELDS: Fields = {
+    "Y": "[0-9]{4}",
+    "y": "[0-9]{2}",
+    "m": "(?:1[0-2]|0?[1-9])",
+    "d": "(?:[12][0-9]|3[01]|0?[1-9])",
+    "H": "(?:1[0-9]|2[0-3]|0?[0-9])",
+    "M": "[0-5][0-9]",
+    "S": "[0-5][0-9]",
+    "f": "[0-9]{1,6}",
+    "I": "(?:1[0-2]|0?[1-9])",
+    "p": "(?:AM|PM)",
+}
+DAY_FIELDS = "Ymd"
+
+
+def _moments(column: Column) -> str:
+    """Moments in the column's strftime format; between separators month, day and hour may lack their leading zero."""
+    pieces = _format_pieces(column)
+    tight = any(left[0] and right[0] for left, right in itertools.pairwise(pieces))
+    pattern = _loose_moments(column, pieces)
+    return pattern.replace("0?", "0") if tight else pattern
+
+
+def _loose_moments(column: Column, pieces: Sequence[tuple[str, str]]) -> str:
+    days = [place for place, (field, _) in enumerate(pieces) if field and field in DAY_FIELDS]
+    if sorted(pieces[place][0] for place in days) != sorted(DAY_FIELDS) or column.low is None or column.high is None:
+        return _any_moment(pieces)
+    start, stop = days[0], days[-1] + 1
+    day = pieces[start:stop]
+    low, high = (pd.Timestamp(bound, unit="s") for bound in (column.low, column.high))
+    has_time = any(field and field not in DAY_FIELDS for field, _ in pieces)
+    first, last = low.floor("D") if has_time else low.ceil("D"), high.floor("D")
+    if first > last:
+        return ""
+    if (last - first).days >= MOST_DAYS or any(field and field not in DAY_FIELDS for field, _ in day):
+        return _any_moment(pieces)
+    listed = _tree([_day_pieces(moment, day) for moment in pd.date_range(first, last, freq="D")])
+    return _any_moment(pieces[:start]) + listed + _any_moment(pieces[stop:])
+
+
+def _any_moment(pieces: Sequence[tuple[str, str]]) -> str:
+    return "".join(FIELDS[field] if field else literal(text) for field, text in pieces)
+
+
+def _format_pieces(column: Column) -> list[tuple[str, str]]:
+    """A strftime format as fields, ("Y", ""), and the texts between them, ("", "-")."""
+    pieces: list[tuple[str, str]] = []
+    letters = iter(column.datetime_format)
+    for letter in letters:
+        field = next(letters, "") if letter == "%" else ""
+        if letter == "%" and field != "%" and field not in FIELDS:
+            known = ", ".join(f"%{name}" for name in FIELDS)
+            raise BadInput(
+                f"column {column.name!r}: the sampler knows the date fields {known}, but the format is "
+                f"{column.datetime_format!r}: write the column in one of these, or set method.sampling.decoding.form=given."
+            )
+        pieces.append((field, "") if letter == "%" and field != "%" else ("", letter))
+    return pieces
+
+
+def _day_pieces(day: pd.Timestamp, pieces: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    write: dict[str, Callable[[], str]] = {
+        "Y": lambda: f"{day.year:04}",
+        "m": lambda: f"{day.month}" if day.month > 9 else f"0?{day.month}",
+        "d": lambda: f"{day.day}" if day.day > 9 else f"0?{day.day}",
+    }
+    return tuple(write[field]() if field else literal(text) for field, text in pieces)
+
+
+def _tree(texts: Sequence[tuple[str, ...]]) -> str:
+    """One expression for many texts of equally many pieces: what they begin with is written once."""
+    if not texts[0]:
+        return ""
+    ordered = sorted(texts, reverse=True)
+    parts = {head: _tree([text[1:] for text in rest]) for head, rest in itertools.groupby(ordered, key=lambda text: text[0])}
+    by_rest: dict[str, list[str]] = {}
+    for head, rest in parts.items():
+        by_rest.setdefault(rest, []).append(head)
+    return _any_of([_any_of(heads) + rest for rest, heads in by_rest.items()])

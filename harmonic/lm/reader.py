@@ -1,0 +1,108 @@
+"""A model that reads a batch of texts, each at its own pace: keys and values are kept text by text, without holes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from harmonic.errors import BadInput
+from harmonic.lm.segments import pad_left
+
+ROOM = 64
+"""Tokens by which the cache grows."""
+NARROW = 4
+"""Chunks up to so many tokens wide are read with plain matrix products on a CPU, where torch's fused attention is several
+times slower for them (measured with torch 2.13 in bfloat16)."""
+
+
+class Reader:
+    """Reads on in each text of a batch, any number of tokens at a time."""
+
+    def __init__(self, model: Any, rows: int, pad: int, device: torch.device) -> None:
+        """Begin `rows` texts.
+
+        Raises:
+            BadInput: the model keeps its past in another way than by keys and values of all tokens.
+        """
+        self.model, self.pad, self.device = model, pad, device
+        self.attention = model.config._attn_implementation
+        self.lengths = torch.zeros(rows, 1, dtype=torch.long)
+        self.cache = DynamicCache(config=model.config)
+        if any(type(layer) is not DynamicLayer for layer in self.cache.layers):
+            raise BadInput(
+                "the sampler needs a model with full attention in every layer: use another, or decoding.form=free."
+            )
+        self.places = _Places(rows)
+        self.cache.layers = [_Layer(self.places) for _ in self.cache.layers]
+
+    def feed(self, chunks: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Next-token logits (b, v) after each row read its chunk; those of a row with an empty chunk mean nothing."""
+        ids, mask = pad_left(chunks, self.pad)
+        positions = self.lengths + mask.cumsum(1) - 1
+        places = torch.where(mask.bool(), positions + 1, 0)
+        self.lengths += mask.sum(1, keepdim=True)
+        self.places.move_to(places.to(self.device), int(self.lengths.max()) + 1)
+        attention = "eager" if self.device.type == "cpu" and ids.shape[1] <= NARROW else self.attention
+        self.model.set_attn_implementation(attention)
+        output = self.model(
+            input_ids=ids.to(self.device),
+            attention_mask=self._visible(places, attention).to(self.device),
+            position_ids=positions.clamp(min=0).to(self.device),
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self.model.set_attn_implementation(self.attention)
+        return output.logits[:, -1]
+
+    def _visible(self, places: torch.Tensor, attention: str) -> torch.Tensor:
+        """What each token may look at, (b, 1, t, places): its text up to itself; padding looks at place 0, nobody's own."""
+        held = torch.arange(self.places.size)
+        visible = (held <= places[..., None]) & ((held > 0) | (places == 0)[..., None])
+        if attention == "sdpa":
+            return visible[:, None]
+        return torch.where(visible, 0.0, torch.finfo(self.model.dtype).min).to(self.model.dtype)[:, None]
+
+
+class _Places:
+    """Where the tokens that are being read are kept, the same in every layer."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.size = rows, 0
+
+    def move_to(self, places: torch.Tensor, size: int) -> None:
+        """Places (b, t) of the next tokens, and how many places are in use."""
+        self.size = size
+        self.index = (torch.arange(self.rows, device=places.device)[:, None], places)
+
+
+class _Layer(DynamicLayer):
+    """A layer's keys and values, (b, heads, places, d); place 0 takes what padding writes."""
+
+    def __init__(self, places: _Places) -> None:
+        super().__init__()
+        self.places = places
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keep states (b, heads, t, d); returns views of all keys and values so far, (b, heads, places, d)."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.buffers = [self._room(states) for states in (key_states, value_states)]
+        elif self.places.size > self.buffers[0].shape[2]:
+            grown = [self._room(states) for states in (key_states, value_states)]
+            for new, old in zip(grown, self.buffers, strict=True):
+                new[:, :, : old.shape[2]] = old
+            self.buffers = grown
+        rows, places = self.places.index
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[rows, :, places] = states.transpose(1, 2)
+        self.keys, self.values = (buffer[:, :, : self.places.size] for buffer in self.buffers)
+        return self.keys, self.values
+
+    def _room(self, states: torch.Tensor) -> torch.Tensor:
+        rows, heads, _, size = states.shape
+        return states.new_zeros(rows, heads, self.places.size + ROOM, size)

@@ -1,0 +1,183 @@
+"""Token automata. Oracles: the pattern itself on every cut of a text, and each tokenizer's own decoder."""
+
+import itertools
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_segments import BUILDERS, SENTENCE_PIECE
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from harmonic.codec import QUOTE, RowCodec
+from harmonic.datasets import load_dataset
+from harmonic.errors import BadInput
+from harmonic.lm.base.prior import Ranges, draw_table
+from harmonic.lm.grammar import DONE, FAR, Grammar, token_bytes
+from harmonic.lm.patterns import value_pattern
+from harmonic.lm.segments import SegmentEncoder
+from harmonic.schema import Column, Schema
+from harmonic.table import schema_of
+
+BUNDLED = ("affairs", "breast_cancer", "placements", "progression", "wine")
+COLUMNS = (
+    Column("n", "integer", "int64", low=7, high=12),
+    Column("d", "decimal", "float64", places=1, low=-1.5, high=10.2, nullable=True),
+    Column("c", "category", "str", categories=("yes", "yes, ü", "no")),
+    Column("t", "text", "str"),
+)
+SCHEMA = Schema(COLUMNS, "c", "multiclass")
+
+
+@pytest.fixture(scope="module", params=BUILDERS)
+def encoder(request):
+    encoder = SegmentEncoder(BUILDERS[request.param]())
+    encoder.kind = request.param
+    return encoder
+
+
+@pytest.fixture(scope="module")
+def grammar(encoder):
+    return Grammar.compile(RowCodec(SCHEMA), encoder)
+
+
+def test_tokens_stand_for_what_the_decoder_makes_of_them(encoder):
+    """Oracle: the tokenizer's own decoder, on every token that is a text of its own."""
+    texts = token_bytes(encoder.tokenizer)
+    assert len(texts) == len(encoder.tokenizer)
+    known = 0
+    for token, text in enumerate(texts):
+        if token in encoder.tokenizer.all_special_ids:
+            assert text == b""
+            continue
+        written = encoder.decode_value([*encoder.encode(["x"]), token])[1:]
+        if "\ufffd" not in written:
+            assert text.decode() == written
+            known += 1
+    assert known > 100
+
+
+def test_every_cut_of_a_valid_text_is_allowed(encoder, grammar):
+    """Oracle: the pattern; all sequences of up to three digit-like tokens and a quote, cut in any way the vocabulary has."""
+    quote = encoder.encode([QUOTE])[0]
+    texts = token_bytes(encoder.tokenizer)
+    pieces = [token for token, text in enumerate(texts) if text and re.fullmatch(rb"[-0-9.]{1,3}", text)]
+    allowed = re.compile(value_pattern(RowCodec(SCHEMA), COLUMNS[1]))
+    tried = 0
+    for length in range(4):
+        for tokens in itertools.product(pieces, repeat=length):
+            text = b"".join(texts[token] for token in tokens).decode()
+            assert grammar.accepts(grammar.starts[1], [*tokens, quote]) == bool(allowed.fullmatch(text)), text
+            tried += bool(allowed.fullmatch(text))
+    assert tried > 100
+
+
+def test_restricting_leaves_exactly_what_goes_on(encoder, grammar):
+    """Oracle: the transitions, read one by one; rows in different states, logits elsewhere untouched."""
+    states = np.array([*grammar.starts, grammar.starts[0]])
+    logits = torch.randn(len(states), len(encoder.tokenizer))
+    restricted = grammar.restrict(logits, states, np.full(len(states), 100))
+    for row, state in enumerate(states):
+        allowed = grammar.tokens[grammar.bounds[state] : grammar.bounds[state + 1]]
+        assert torch.equal(restricted[row, allowed], logits[row, allowed])
+        assert int(restricted[row].isfinite().sum()) == len(allowed)
+    first = set(np.array(token_bytes(encoder.tokenizer), dtype=object)[restricted[0].isfinite().numpy()])
+    assert {b"7", b"8", b"9", b"1"} <= first
+    assert not first & {b"0", b"2", b"", b"-"}
+
+
+@pytest.mark.parametrize("budget", [1, 2, 6, 30])
+def test_a_text_without_end_ends_within_its_budget(encoder, grammar, budget):
+    """Oracle: counting: a walk by random tokens of those left ends in so many, from inside an escape too."""
+    rng = np.random.default_rng(budget)
+    vocabulary = len(encoder.tokenizer)
+    backslash = [token for token, text in enumerate(token_bytes(encoder.tokenizer)) if text == b"\\"]
+    for walk in range(60):
+        state, taken = np.array([grammar.starts[3]]), 0
+        while state[0] != DONE:
+            left = grammar.restrict(torch.zeros(1, vocabulary), state, np.array([budget - taken]))[0].isfinite().numpy()
+            options = np.flatnonzero(left)
+            wanted = [token for token in backslash if left[token]] if walk % 2 and not taken else []
+            state = grammar.advance(state, np.array([wanted[0] if wanted else rng.choice(options)]))
+            taken += 1
+        assert taken <= budget
+
+
+def test_no_state_is_a_dead_end(grammar):
+    """Oracle: distances by search from every state that a start leads to."""
+    reached, waiting = set(), list(grammar.starts)
+    while waiting:
+        state = waiting.pop()
+        if state not in reached:
+            reached.add(state)
+            targets = grammar.targets[grammar.bounds[state] : grammar.bounds[state + 1]]
+            waiting += [int(target) for target in targets if grammar.distances[target] < FAR]
+    assert DONE in reached
+    assert all(grammar.distances[state] < FAR for state in reached)
+
+
+def accepted(table, encoder):
+    codec = RowCodec(schema_of(table))
+    grammar = Grammar.compile(codec, encoder)
+    for cells in codec.cells(table):
+        for start, text in zip(grammar.starts, cells, strict=True):
+            assert grammar.accepts(start, encoder.encode([text, QUOTE])), text
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_cell_of_a_real_table_is_accepted(encoder, name):
+    """Oracle: the table: what the codec writes and the tokenizer cuts, the grammar takes."""
+    accepted(load_dataset(name).train.head(300), encoder)
+
+
+@pytest.mark.paper_data
+@pytest.mark.parametrize("name", ["adult", "buddy", "diabetes", "german"])
+def test_every_cell_of_the_papers_tables_is_accepted(paper_data_dir, encoder, name):
+    """Oracle: the same."""
+    accepted(load_dataset(name).train.head(300), encoder)
+
+
+def test_every_cell_of_a_random_table_is_accepted(encoder):
+    """Oracle: the same, on tables of every kind of column: dates in five formats, identifiers, holes, skewed decimals."""
+    for seed in range(25):
+        accepted(draw_table(np.random.default_rng(seed), Ranges(rows=(48, 80))), encoder)
+
+
+def test_what_a_tokenizer_cannot_write_is_told():
+    """Oracle: a vocabulary without an umlaut and without bytes, and one of an unknown kind."""
+    vocabulary = {"<unk>": 0, "</s>": 1, '"': 2, "▁": 3, "a": 4, "b": 5, "\n": 6}
+    from tokenizers import decoders, pre_tokenizers
+
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")
+    small = SegmentEncoder(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>"))
+    schema = Schema((Column("c", "category", "str", categories=("a", "bü")),), "c", "binary")
+    with pytest.raises(BadInput, match="cannot write 'bü' of column 'c'"):
+        Grammar.compile(RowCodec(schema), small)
+    number = Schema((Column("n", "integer", "int64", low=1, high=9),), "n", "regression")
+    with pytest.raises(BadInput, match="cannot write any value of column 'n'"):
+        Grammar.compile(RowCodec(number), small)
+    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0, '"': 1}, unk_token="a")))
+    with pytest.raises(BadInput, match="byte-level and SentencePiece"):
+        token_bytes(words)
+
+
+def test_thousands_of_categories_and_days_compile_in_seconds(encoder):
+    """Oracle: the clock, loosely; and the last of them is accepted."""
+    import time
+
+    if encoder.kind in SENTENCE_PIECE:
+        pytest.skip("one kind of tokenizer is enough for a clock")
+    names = tuple(sorted(f"place {number} of many" for number in range(3000)))
+    low, high = (pd.Timestamp(text).timestamp() for text in ("1950-01-01", "2025-12-31"))
+    day = Column("d", "datetime", "str", datetime_format="%d.%m.%Y", low=low, high=high)
+    schema = Schema((Column("c", "category", "str", categories=names), day), "c", "multiclass")
+    started = time.monotonic()
+    grammar = Grammar.compile(RowCodec(schema), encoder)
+    assert time.monotonic() - started < 60
+    assert grammar.accepts(grammar.starts[0], encoder.encode([names[-1], QUOTE]))
+    assert grammar.accepts(grammar.starts[1], encoder.encode(["29.02.2024", QUOTE]))
+    assert not grammar.accepts(grammar.starts[1], encoder.encode(["29.02.2023", QUOTE]))
