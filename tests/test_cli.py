@@ -225,3 +225,34 @@ def test_a_command_leaves_nothing_where_it_was_called(command, tmp_path):
     """Oracle: the folders it was given."""
     assert command("dataset=wine", "method=copy")[0] == 0
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "cache"}
+
+
+def test_sampling_killed_in_the_middle_gives_the_same_table(csv, arguments, tmp_path):
+    """Oracle: a run that nobody killed, byte for byte; SIGKILL once the first shards are down, and they are not redone."""
+    few = [name for name in arguments if not name.startswith(("results_dir", "cache_dir"))]
+
+    def start(folder):
+        where = [f"results_dir={tmp_path / folder / 'runs'}", f"cache_dir={tmp_path / folder / 'cache'}"]
+        own = [f"dataset.path={csv}", "dataset=csv", "method=harmonic", "references=null", "n_samples=1500", *TINY]
+        return subprocess.Popen([sys.executable, str(RUN), *few, *where, *own], stderr=subprocess.DEVNULL, cwd=tmp_path)
+
+    whole = start("whole")
+    assert whole.wait(timeout=300) == 0
+    killed = start("killed")
+    work = tmp_path / "killed" / "cache" / "work" / "sample"
+    while killed.poll() is None and len(list(work.rglob("tries-*.json"))) < 2:
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait(timeout=30) == -9
+    kept = {file: file.stat().st_mtime_ns for file in work.rglob("tries-*.json")}
+    assert 2 <= len(kept) < 6
+    assert not list((tmp_path / "killed").rglob("synthetic.csv"))
+    again = start("killed")
+    while again.poll() is None and len(list(work.rglob("tries-*.json"))) <= len(kept):
+        time.sleep(0.01)
+    assert {file: file.stat().st_mtime_ns for file in kept if file.exists()} in (kept, {})
+    assert again.wait(timeout=300) == 0
+    tables = [next((tmp_path / folder).rglob("synthetic.csv")).read_bytes() for folder in ("whole", "killed")]
+    assert tables[0] == tables[1]
+    assert len(tables[0].splitlines()) == 1501
+    assert not list(work.rglob("tries-*"))

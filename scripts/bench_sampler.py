@@ -1,0 +1,220 @@
+"""How fast rows are written: our sampler, plain generation one prompt at a time and in batches, and the forward pass alone.
+
+    python scripts/bench_sampler.py dataset=diabetes [model=base] [steps=100] [rows=128] [repeats=5] [threads=1] [seed=0]
+                                    [out=results/bench]
+
+One model, fine-tuned for `steps`, and one list of prompts for all four, which take turns `repeats` times in one process:
+ours (method=harmonic as configured), loop (as published: a prompt, generate, parse, again where that fails; on a sixteenth
+of the rows), batched (the same in batches of our size), and bound (one teacher-forced pass over what ours read and wrote, in
+the same batches, next-token logits of the last token alone). Writes <out>/sampler_<dataset>.json: medians and all times.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from harmonic import env
+from harmonic.errors import BadInput
+
+DEFAULTS = {
+    "dataset": "",
+    "model": "base",
+    "steps": "100",
+    "rows": "128",
+    "repeats": "5",
+    "threads": "1",
+    "seed": "0",
+    "out": "results/bench",
+}
+TEXTS = ("dataset", "model", "out")
+LOOP_SHARE = 16
+PATIENCE = 100
+"""Tries that the loop gives a prompt."""
+
+
+def main(arguments: list[str]) -> int:
+    """Measure; a wrong argument or data set is one line and exit status 1."""
+    try:
+        options = _parse(arguments)
+        env.set_threads(options["threads"])
+        result = measure(**{name: options[name] for name in ("dataset", "model", "steps", "rows", "repeats", "seed")})
+    except BadInput as error:
+        print(f"bench_sampler.py: {error}", file=sys.stderr)
+        return 1
+    file = Path(options["out"]) / f"sampler_{options['dataset']}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result, indent=1) + "\n")
+    print(file)
+    for name, figures in result["systems"].items():
+        print(f"  {name:<8} {figures['rows_per_s']:8.2f} rows/s  {figures['ms_per_row']:8.2f} ms a row  "
+              f"valid {figures['validity']:.3f}  time of ours / its {figures['times_ours']:.2f}")  # fmt: skip
+    return 0
+
+
+def _parse(arguments: list[str]) -> dict[str, Any]:
+    pairs = dict(argument.partition("=")[::2] for argument in arguments)
+    options: dict[str, Any] = {**DEFAULTS, **pairs}
+    numbers = [name for name in DEFAULTS if name not in TEXTS]
+    if set(options) != set(DEFAULTS) or not options["dataset"] or not all(options[name].isdecimal() for name in numbers):
+        raise BadInput(
+            f"dataset=… must be given, {', '.join(numbers)} be whole numbers, and nothing but {', '.join(DEFAULTS)} be set; "
+            f"found {arguments}."
+        )
+    return {name: value if name in TEXTS else int(value) for name, value in options.items()}
+
+
+def measure(dataset: str, model: str, steps: int, rows: int, repeats: int, seed: int) -> dict[str, Any]:
+    """Time per row of each system, in JSON's types."""
+    from dataclasses import replace
+
+    from harmonic.datasets import load_dataset
+    from harmonic.lm.batches import Training
+    from harmonic.lm.load import Pretrained
+    from harmonic.method import Harmonic
+
+    config = yaml.safe_load((Path(__file__).parent.parent / "conf" / "model" / "base.yaml").read_text())
+    recipe = Training(**{name: value for name, value in config["training"].items() if name != "_target_"})
+    recipe = replace(recipe, min_steps=min(steps, recipe.min_steps), max_steps=steps)
+    harmonic = Harmonic(Pretrained(model, dtype=config["dtype"], training=recipe))
+    harmonic.fit(load_dataset(dataset, seed=seed).train, seed=seed)
+    systems = _Systems(harmonic, rows, seed)
+    systems.ours()  # warms up, and leaves the texts that the bound reads
+    times: dict[str, list[float]] = {name: [] for name in systems.runs}
+    validity: dict[str, float] = {}
+    for _ in range(repeats):
+        for name, run in systems.runs.items():
+            started = time.perf_counter()
+            written, validity[name] = run()
+            times[name].append((time.perf_counter() - started) / written)
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+    return {
+        "dataset": dataset,
+        "rows": rows,
+        "steps": steps,
+        "batch_size": harmonic.sampling.decoding.batch_size,
+        "tokens_per_row": systems.tokens / rows,
+        "drawn_tokens_per_row": harmonic.report["generation"]["new_tokens"] / rows,
+        "systems": {
+            name: {
+                "ms_per_row": 1e3 * median,
+                "rows_per_s": 1 / median,
+                "tokens_per_s": systems.tokens / rows / median,
+                "times_ours": medians["ours"] / median,
+                "validity": validity[name],
+                "ms_per_row_all": [1e3 * value for value in times[name]],
+            }
+            for name, median in medians.items()
+        },
+        "env": env.describe(),
+    }
+
+
+class _Systems:
+    """The four on the same prompts; each run returns how many rows it made, and the share of its texts that were valid."""
+
+    def __init__(self, harmonic: Any, rows: int, seed: int) -> None:
+        self.harmonic, self.rows, self.seed = harmonic, rows, seed
+        self.prompts = [harmonic.prompt(number, seed) for number in range(rows)]
+        self.runs: dict[str, Callable[[], tuple[int, float]]] = {
+            "ours": self.ours,
+            "loop": self.loop,
+            "batched": self.batched,
+            "bound": self.bound,
+        }
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that ours read and wrote, prompts included."""
+        return sum(map(len, self.read))
+
+    def ours(self) -> tuple[int, float]:
+        from harmonic.lm.sampler import sample_rows
+
+        writer = self.harmonic.writer(self.harmonic.sampling.decoding, self.seed)
+        texts: list[str] = []
+
+        def read(text: str) -> Any:
+            row = self.harmonic.codec.read(text)
+            texts.append(text)
+            return row
+
+        result = sample_rows(writer, self.prompts.__getitem__, read, self.rows, compute=self.harmonic.compute)
+        self.harmonic.report["generation"] = result.counts()
+        self.read = [self._ids(prompt, text) for prompt, text in zip(self.prompts, texts, strict=True)]
+        return self.rows, self.rows / result.tried
+
+    def _ids(self, prompt: Any, text: str) -> list[int]:
+        encoder = self.harmonic.encoder
+        cells = json.loads(text)
+        names = [self.harmonic.schema.names[column] for column in prompt.columns]
+        values = [self.harmonic.codec.escape(cells[name]) for name in names]
+        answer = [segment for pair in zip(prompt.keys, values, strict=True) for segment in (*pair, '"')]
+        return [*encoder.encode(prompt.text), *encoder.encode(answer)]
+
+    def _generate(self, prompts: list[Any]) -> list[bool]:
+        """Whether what plain generation makes of each prompt is a valid row."""
+        from harmonic.codec import Unreadable
+        from harmonic.lm.decoding import Decoding
+
+        writer = self.harmonic.writer(Decoding(form="free"), self.seed)
+        valid = []
+        for row in writer.write(prompts, [self.next_try]):
+            try:
+                self.harmonic.codec.read(row.text)
+                valid.append(True)
+            except Unreadable:
+                valid.append(False)
+        self.next_try += 1
+        return valid
+
+    def loop(self) -> tuple[int, float]:
+        """One prompt at a time, again until its row is valid."""
+        self.next_try, tries, done = 0, 0, 0
+        for prompt in self.prompts[::LOOP_SHARE]:
+            for _ in range(PATIENCE):
+                tries += 1
+                if self._run(lambda prompt=prompt: self._generate([prompt]))[0]:
+                    done += 1
+                    break
+        return done, done / tries
+
+    def batched(self) -> tuple[int, float]:
+        """All prompts in batches, each once: valid rows count."""
+        self.next_try, size = 0, self.harmonic.sampling.decoding.batch_size
+        valid: list[bool] = []
+        for start in range(0, self.rows, size):
+            valid += self._run(lambda start=start: self._generate(self.prompts[start : start + size]))
+        return sum(valid), float(np.mean(valid))
+
+    def bound(self) -> tuple[int, float]:
+        """One pass over all tokens of ours."""
+        from harmonic.lm.segments import pad_left
+
+        size = self.harmonic.sampling.decoding.batch_size
+        by_length = sorted(self.read, key=len, reverse=True)
+        for start in range(0, self.rows, size):
+            padded = pad_left(by_length[start : start + size], self.harmonic.encoder.tokenizer.pad_token_id)
+            ids, mask = (tensor.to(self.harmonic.compute.device) for tensor in padded)
+            positions = (mask.cumsum(1) - 1).clamp(min=0)
+            self._run(
+                lambda ids=ids, mask=mask, positions=positions: self.harmonic.model(
+                    input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, use_cache=False
+                )
+            )
+        return self.rows, 1.0
+
+    def _run(self, work: Callable[[], Any]) -> Any:
+        import torch
+
+        with torch.inference_mode(), self.harmonic.compute.autocast():
+            return work()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
