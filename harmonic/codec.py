@@ -7,11 +7,13 @@ apart, they let a tokenizer never lay a token across the border of a key and a v
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from harmonic.constraints import Constraint
 from harmonic.schema import Column, Schema
 
 RowStyle = Literal["canonical", "published"]
@@ -47,11 +49,14 @@ class RowCodec:
 
     def cells(self, table: pd.DataFrame) -> list[list[str]]:
         """The text of every cell: n rows of c strings, in schema order."""
-        if self.style == "published":
-            columns = [list(map(str, table[name].tolist())) for name in self.schema.names]
-        else:
-            columns = [[self.escape(text) for text in c.write(table[c.name])] for c in self.schema.columns]
+        columns = [self.texts(column, table[column.name]) for column in self.schema.columns]
         return [list(row) for row in zip(*columns, strict=True)]
+
+    def texts(self, column: Column, values: pd.Series) -> list[str]:
+        """The text of each value of one column, length n."""
+        if self.style == "published":
+            return list(map(str, values.tolist()))
+        return [self.escape(text) for text in column.write(values)]
 
     def key(self, place: int, *, first: bool) -> str:
         """What stands before the value of column number `place`, up to and with its opening quote."""
@@ -81,7 +86,7 @@ class RowCodec:
         """The first JSON object of a text as stored values by column name; what stands around it is ignored.
 
         Raises:
-            Unreadable: with the reason: no JSON, a missing or repeated column, or a cell its column refuses.
+            Unreadable: with the reason: no JSON, a missing or repeated column, a cell its column refuses, a broken rule.
         """
         try:
             pairs, _ = json.JSONDecoder(object_pairs_hook=list).raw_decode(text, text.index("{"))
@@ -92,10 +97,19 @@ class RowCodec:
         names = [name for name, _ in pairs]
         if sorted(names) != sorted(self.schema.names):
             raise Unreadable("repeated columns" if len(set(names)) < len(names) else "missing or unknown columns")
-        row = dict(pairs)
-        return {column.name: self._read_cell(column, row[column.name]) for column in self.schema.columns}
+        texts = dict(pairs)
+        row = {column.name: self.read_cell(column, texts[column.name]) for column in self.schema.columns}
+        for constraint in self._constraints:
+            if not constraint.holds(row):
+                raise Unreadable(f"breaks {constraint.text}")
+        return row
 
-    def _read_cell(self, column: Column, text: str) -> Any:
+    @cached_property
+    def _constraints(self) -> list[Constraint]:
+        return [Constraint.of(text, self.schema) for text in self.schema.constraints]
+
+    def read_cell(self, column: Column, text: str) -> Any:
+        """The value that an unescaped text stands for; Unreadable where the column refuses it."""
         if self.style == "published":
             if text in ("nan", "None", "NaT"):
                 text = ""

@@ -4,7 +4,7 @@ import importlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from harmonic.bundled import BUNDLED
+from harmonic.constraints import Constraint
 from harmonic.download import PARTS, Source, Unreachable, download_into
 from harmonic.errors import BadInput
 from harmonic.hygiene import inspect
@@ -42,6 +43,8 @@ class Folder:
     columns: Corrections = field(default_factory=dict)
     """Corrections to the inferred schema, as in `infer_schema`."""
     drop: Sequence[str] = ()
+    constraints: Sequence[str] = ()
+    """Rules that every row written obeys, see `harmonic.constraints`."""
     download: Source | None = None
     """Where the rows can be had."""
 
@@ -106,6 +109,8 @@ class Bundled:
     columns: Corrections = field(default_factory=dict)
     """Corrections to the inferred schema, as in `infer_schema`."""
     drop: Sequence[str] = ()
+    constraints: Sequence[str] = ()
+    """Rules that every row written obeys, see `harmonic.constraints`."""
 
     def load(self, seed: int) -> Split:
         """The table, split by the seed.
@@ -138,6 +143,8 @@ class File:
     columns: Corrections = field(default_factory=dict)
     """Corrections to the inferred schema, as in `infer_schema`."""
     drop: Sequence[str] = ()
+    constraints: Sequence[str] = ()
+    """Rules that every row written obeys, see `harmonic.constraints`."""
     test_path: str | None = None
 
     def load(self, seed: int) -> Split:
@@ -250,7 +257,10 @@ def _schema(dataset: Folder | Bundled | File, frame: pd.DataFrame, name: str, so
             f"first in row {int(empty.to_numpy().argmax()) + 1}: fill them or delete those rows."
         )
     about = dataset.description or name
-    return infer_schema(frame, target=target, task=dataset.task, description=about, columns=dataset.columns, source=source)
+    schema = infer_schema(frame, target=target, task=dataset.task, description=about, columns=dataset.columns, source=source)
+    for text in dataset.constraints:
+        Constraint.of(text, schema)
+    return replace(schema, constraints=tuple(dataset.constraints))
 
 
 def _whole(dataset: Bundled | File, frame: pd.DataFrame, name: str, source: str) -> tuple[Schema, pd.DataFrame]:

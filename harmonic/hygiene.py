@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harmonic.constraints import broken
 from harmonic.schema import DISCRETE_KINDS, Column, Schema, discrete_texts
 from harmonic.table import Split
 
@@ -20,8 +21,9 @@ def inspect(split: Split) -> dict[str, Any]:
     Keys: `rows` (per part), `train_duplicates` (rows that repeat an earlier one), `copies_of_train` (per hold-out part the
     `count` and `share` of its rows that stand in train in every cell), `id_like` (key-like features: no value twice in
     train), `near_constant` (one value in 99 % of train), `unseen_categories` (per hold-out part and column what train does
-    not hold), `small_classes` (class to its rows in train, below 5), `empty_cells` (per column, over all parts), and
-    `empty_gives_target` (features that are empty for some classes and filled for all others).
+    not hold), `small_classes` (class to its rows in train, below 5), `empty_cells` (per column, over all parts),
+    `empty_gives_target` (features that are empty for some classes and filled for all others), and, where the data set has
+    constraints, `broken_constraints` (rule to the train rows that break it).
     """
     schema, train = split.schema, split.train
     holdouts = {"val": split.val, "test": split.test}
@@ -42,6 +44,7 @@ def inspect(split: Split) -> dict[str, Any]:
         "small_classes": _small_classes(train, schema),
         "empty_cells": {str(name): int(count) for name, count in empty.items() if count},
         "empty_gives_target": _empty_gives_target(train, schema),
+        **({"broken_constraints": broken(train, schema)} if schema.constraints else {}),
     }
 
 
@@ -66,6 +69,8 @@ def summarise(hygiene: dict[str, Any]) -> list[str]:
         lines.append(f"classes of fewer than {SMALL_CLASS_ROWS} train rows: {_names(found)}")
     if hygiene["empty_gives_target"]:
         lines.append(f"empty or filled gives the target away: {_names(hygiene['empty_gives_target'])}")
+    for text, count in hygiene.get("broken_constraints", {}).items():
+        lines.append(f"{count} of {hygiene['rows']['train']} train rows break the constraint {text}")
     if hygiene["empty_cells"]:
         lines.append(f"empty cells: {_names([f'{name} {count}' for name, count in hygiene['empty_cells'].items()])}")
     return lines

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, frequent_segments, instruction, wrap
+from harmonic.conditions import Conditions
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm import load
@@ -19,7 +20,7 @@ from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods
 from harmonic.lm.module import Compute, fine_tune
-from harmonic.lm.sampler import sample_rows
+from harmonic.lm.sampler import Generation, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.neighbours import Distance, Groups, LabelRule, make_groups, mixed_neighbours
 from harmonic.seed import derive_seed
@@ -198,8 +199,21 @@ class Harmonic:
         """The prompts of the first n tries, without the dialogue form; needs `prepare`."""
         return (self._bare_prompt(number, seed).text for number in range(n))
 
-    def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
-        """Exactly n rows the schema accepts, or SamplingFailed; a run that was killed resumes from `work_dir`."""
+    def sample(
+        self, n: int, *, seed: int, work_dir: Path | None = None, conditions: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """Exactly n rows the schema accepts, or SamplingFailed; a run that was killed resumes from `work_dir`.
+
+        Args:
+            n: how many.
+            seed: of everything that is drawn.
+            work_dir: where shards are kept.
+            conditions: n rows of some columns, which the rows returned hold as they are; an empty cell is no condition.
+        """
+        if conditions is not None:
+            if len(conditions) != n:
+                raise BadInput(f"conditions must have a row for each of the {n} wanted, but has {len(conditions)}.")
+            return self._complete(Conditions.of(conditions, self.codec, "conditions"), seed, work_dir, empty=True)
         generation = sample_rows(
             self.writer(self.sampling.decoding, seed),
             lambda number: self.prompt(number, seed),
@@ -208,12 +222,46 @@ class Harmonic:
             compute=self.compute,
             work_dir=work_dir,
         )
+        return self._table(generation)
+
+    def impute(self, table: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
+        """The table with its empty cells filled; what is known stays as it is, and a row without a hole is left alone."""
+        holes = table.isna().any(axis=1).to_numpy()
+        if not holes.any():
+            return coerce(table, self.schema, "the table")
+        filled = Conditions.of(table[holes], self.codec, "the table")
+        drawn = self._complete(filled, seed, work_dir, empty=False)
+        whole = coerce(table[~holes], self.schema, "the table")
+        places = np.argsort(np.concatenate([np.flatnonzero(~holes), np.flatnonzero(holes)]))
+        return self.schema.restore_dtypes(pd.concat([whole, drawn]).iloc[places])
+
+    def _complete(self, conditions: Conditions, seed: int, work_dir: Path | None, *, empty: bool) -> pd.DataFrame:
+        decoding = self.sampling.decoding
+        if decoding.form != "valid":
+            raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
+        within = self.schema.task != "regression" and self.label_rule == "same_class"
+        rng = np.random.default_rng(derive_seed(seed, "conditions"))
+        anchors = conditions.anchors(self.train, self.schema, self.groups, rng, within_class=within)
+
+        def prompt(row: int, attempt: int) -> Prompt:
+            order = self._column_order(seed, "conditions", row, attempt) or list(range(len(self.schema.columns)))
+            order = conditions.order(row, self.schema, order, target_last=within)
+            known = {place: conditions.texts[row][place] for place in np.flatnonzero(conditions.known[row]).tolist()}
+            examples = self.groups.neighbours[anchors[row]]
+            return replace(self._as_dialogue(self._prompt_of(examples, order)), given=known)
+
+        writer = self.writer(decoding, seed, empty=empty)
+        read = self.codec.read
+        generation = complete_rows(writer, prompt, read, len(conditions), compute=self.compute, work_dir=work_dir)
+        return conditions.keep(self._table(generation), self.schema)
+
+    def _table(self, generation: Generation) -> pd.DataFrame:
         self.report |= {"generation": generation.counts(), "masks": generation.by_column(self.schema.names)}
         return coerce(pd.DataFrame(generation.rows, columns=self.schema.names), self.schema, "the generated rows")
 
-    def writer(self, decoding: Decoding, seed: int) -> Writer:
-        """The model as a writer of rows."""
-        grammar = Grammar.compile(self.codec, self.encoder) if decoding.form == "valid" else None
+    def writer(self, decoding: Decoding, seed: int, *, empty: bool = True) -> Writer:
+        """The model as a writer of rows; with `empty` off, of rows without empty cells."""
+        grammar = Grammar.compile(self.codec, self.encoder, empty=empty) if decoding.form == "valid" else None
         return Writer(self.model, self.encoder, self.limits, decoding, self.compute.device, seed, grammar)
 
     def log_likelihood(
@@ -294,7 +342,9 @@ class Harmonic:
 
     def prompt(self, number: int, seed: int) -> Prompt:
         """What the model is shown at try `number`."""
-        bare = self._bare_prompt(number, seed)
+        return self._as_dialogue(self._bare_prompt(number, seed))
+
+    def _as_dialogue(self, bare: Prompt) -> Prompt:
         return replace(bare, text=wrap(bare.text)) if self.sampling.wrapped else bare
 
     def _bare_prompt(self, number: int, seed: int) -> Prompt:
@@ -303,9 +353,11 @@ class Harmonic:
         else:
             lap, place = divmod(number, len(self.groups))
             rows = self.groups.neighbours[_anchors(len(self.groups), seed, lap)[place]]
-        order = self._column_order(seed, "prompt", number)
+        return self._prompt_of(rows, self._column_order(seed, "prompt", number))
+
+    def _prompt_of(self, examples: np.ndarray, order: list[int] | None) -> Prompt:
         columns = list(range(len(self.schema.columns))) if order is None else order
-        text = instruction(self.schema, [self.codec.row(self.cells[row], order) for row in rows])
+        text = instruction(self.schema, [self.codec.row(self.cells[row], order) for row in examples])
         return Prompt(text, self._keys(columns), columns)
 
     def _keys(self, order: Sequence[int]) -> Segments:

@@ -129,6 +129,8 @@ class Schema:
     task: Task
     description: str = ""
     """What a row describes, as in "5 tabular data about {description}"."""
+    constraints: tuple[str, ...] = ()
+    """Rules that a whole row obeys (`harmonic.constraints`)."""
 
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -148,14 +150,16 @@ class Schema:
         return [column for column in self.columns if column.name != self.target]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain form for files and digests; `from_json` is its inverse."""
-        return asdict(self)
+        """A plain form for files and digests; `from_json` is its inverse. Constraints are named where there are any."""
+        plain = asdict(self)
+        return plain if self.constraints else {name: value for name, value in plain.items() if name != "constraints"}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "Schema":
         """The schema that `to_json` wrote."""
         columns = tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in plain["columns"])
-        return cls(columns, plain["target"], plain["task"], plain["description"])
+        constraints = tuple(plain.get("constraints", ()))
+        return cls(columns, plain["target"], plain["task"], plain["description"], constraints)
 
     def restore_dtypes(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The same rows in schema order with each column stored as `Column.dtype` says (int64 with holes: float64)."""

@@ -72,6 +72,8 @@ class Prompt:
     """What stands before each value, in the order of this row's columns."""
     columns: list[int]
     """The number of the column behind each key."""
+    given: dict[int, str] = field(default_factory=dict)
+    """Texts that are not drawn, by number of the column."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Written:
     tokens: int
     """Tokens the model drew."""
     left: list[float] = field(default_factory=list)
-    """Under a grammar: the probability that the masks left to each value, by number of the column."""
+    """Under a grammar: the probability that the masks left to each value, by number of the column; NaN to a given one."""
     luck: float = 0.0
     """The row's next uniform number, in [0, 1)."""
 
@@ -155,16 +157,14 @@ class _Values:
         self.values: list[list[list[int]]] = [[[]] for _ in prompts]
         self.left = np.full(rows, writer.limits.value)
         self.states = np.full(rows, DONE)
-        self.kept = np.zeros((rows, len(prompts[0].keys)))
+        self.kept = np.full((rows, len(prompts[0].keys)), np.nan)
         """Logarithm of the probability that the masks left, by number of the column."""
         self.tokens = [0] * rows
 
     def write(self) -> list[Written]:
         """All rows to their ends."""
         reader = Reader(self.writer.model, len(self.prompts), self.writer.encoder.tokenizer.pad_token_id, self.writer.device)
-        running = set(range(len(self.prompts)))
-        for row in running:
-            self._begin_value(row)
+        running = {row for row in range(len(self.prompts)) if self._begin_value(row)}
         width = max(map(len, self.pending))
         while running:
             logits = reader.feed([ids[:width] for ids in self.pending])
@@ -213,17 +213,29 @@ class _Values:
             return True
         if token != self.quote:
             value.append(token)  # a value without an end is cut, and read for what it is
-        if len(self.values[row]) == len(self.keys[row]):
-            return False
-        self.pending[row] = [self.quote, *self.keys[row][len(self.values[row])]]
-        self.values[row].append([])
-        self._begin_value(row)
-        return True
+        return self._end_value(row)
 
-    def _begin_value(self, row: int) -> None:
+    def _end_value(self, row: int) -> bool:
+        """Close a value and begin the next; whether there is one to be drawn."""
+        if len(self.values[row]) == len(self.keys[row]):
+            self.pending[row] = []
+            return False
+        self.pending[row] += [self.quote, *self.keys[row][len(self.values[row])]]
+        self.values[row].append([])
+        return self._begin_value(row)
+
+    def _begin_value(self, row: int) -> bool:
+        """Read a value that is given, or make ready to draw one; whether there is one to be drawn."""
+        prompt = self.prompts[row]
+        column = prompt.columns[len(self.values[row]) - 1]
+        if column in prompt.given:
+            self.values[row][-1] = self.writer.encoder.encode([prompt.given[column]])
+            self.pending[row] += self.values[row][-1]
+            return self._end_value(row)
         self.left[row] = self.writer.limits.value
         if grammar := self.writer.grammar:
-            self.states[row] = grammar.starts[self.prompts[row].columns[len(self.values[row]) - 1]]
+            self.states[row], self.kept[row, column] = grammar.starts[column], 0.0
+        return True
 
     def _written(self, row: int) -> Written:
         decode = self.writer.encoder.decode_value

@@ -49,8 +49,8 @@ class Grammar:
         """Fewest tokens from each state to the end."""
 
     @classmethod
-    def compile(cls, codec: RowCodec, encoder: SegmentEncoder) -> "Grammar":
-        """The grammar of a codec's values, in schema order.
+    def compile(cls, codec: RowCodec, encoder: SegmentEncoder, *, empty: bool = True) -> "Grammar":
+        """The grammar of a codec's values, in schema order; without empty cells on demand.
 
         Raises:
             BadInput: a column that can hold nothing, or that the tokenizer has no tokens for.
@@ -61,7 +61,7 @@ class Grammar:
             if text and QUOTE.encode() not in text:
                 texts.setdefault(text, []).append(token)
         vocabulary = outlines_core.Vocabulary(len(encoder.tokenizer), texts)
-        automata = [_automaton(value_pattern(codec, column), vocabulary) for column in codec.schema.columns]
+        automata = [_automaton(value_pattern(codec, column, empty=empty), vocabulary) for column in codec.schema.columns]
         grammar = cls(automata)
         for column, start in zip(codec.schema.columns, grammar.starts, strict=True):
             texts_of = map(codec.escape, column.categories)

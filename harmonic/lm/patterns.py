@@ -14,16 +14,21 @@ from harmonic.codec import RowCodec
 from harmonic.errors import BadInput
 from harmonic.schema import Column
 
-TEXT = r'(?:[^"\\\x00-\x1f]|\\(?:[\\bfnrt]|u00(?:0[0-9a-f]|1[0-9a-f]|22)))*'
-"""The inside of a JSON string, quotes by their number."""
+TEXT = r'(?:[^"\\\x00-\x1f]|\\(?:[\\bfnrt]|u00(?:0[0-9a-f]|1[0-9a-f]|22)))+'
+"""The inside of a JSON string that is not empty, quotes by their number."""
 MOST_DAYS = 40_000
 """Dates that are listed one by one, which leaves out 30 February; a longer range is told by fields alone."""
 
 
-def value_pattern(codec: RowCodec, column: Column) -> str:
+def value_pattern(codec: RowCodec, column: Column, *, empty: bool = True) -> str:
     """Every text of the column: its categories, its numbers from lowest to highest, its moments; empty where allowed.
 
     Moments with a time of day may lie outside the range on its first and last day; all else is exact.
+
+    Args:
+        codec: how texts are written.
+        column: whose.
+        empty: whether the empty cell is one of them, in a column that allows it.
 
     Raises:
         BadInput: the column can hold nothing.
@@ -44,7 +49,7 @@ def value_pattern(codec: RowCodec, column: Column) -> str:
     if not pattern:
         bounds = f"{column.low} and {column.high}"
         raise BadInput(f"column {column.name!r} can hold no value between {bounds}: correct its range in dataset.columns.")
-    if not column.nullable:
+    if not column.nullable or not empty:
         return pattern
     return f"(?:{pattern}|nan|None|NaT)?" if published else f"(?:{pattern})?"
 

@@ -60,14 +60,16 @@ class Generation:
         """
         if not self.left:
             return {}
-        before = np.array(self.left).mean(axis=0)
+        left = np.array(self.left)
+        drawn = ~np.isnan(left).all(axis=0)
+        before = np.nanmean(left[:, drawn], axis=0)
         return {
             name: {
                 "validity_before": float(share),
                 "validity_after": 1 - self.refused[name] / self.tried,
                 "mass_removed": float(1 - share),
             }
-            for name, share in zip(names, before, strict=True)
+            for name, share in zip(np.array(names)[drawn].tolist(), before, strict=True)
         }
 
 
@@ -103,19 +105,64 @@ def sample_rows(
             rate = len(result.rows) / result.tried if result.rows else 1.0
             wanted = math.ceil((n - len(result.rows)) / rate * (MORE if result.tried else 1.0))
             size = min(wanted, max(SHARD, writer.decoding.batch_size), limit - result.tried)
-            written = _shard(writer, prompt, range(result.tried, result.tried + size), compute, work_dir)
             before = len(result.rows)
-            _keep_readable(written, read, n, writer.decoding.exact, result)
+            for written in _shard(writer, prompt, range(result.tried, result.tried + size), compute, work_dir):
+                if len(result.rows) < n:
+                    result.rows += _readable(written, read, writer.decoding.exact, result)
             bar.set_postfix(valid=f"{len(result.rows) / result.tried:.0%}", refresh=False)
             bar.update(len(result.rows) - before)
     return result
 
 
+def complete_rows(
+    writer: Writer,
+    prompt: Callable[[int, int], Prompt],
+    read: Callable[[str], dict[str, Any]],
+    n: int,
+    *,
+    compute: Compute,
+    work_dir: Path | None = None,
+) -> Generation:
+    """A valid row for each of n prompts, in their order.
+
+    Args:
+        writer: the model and how it writes.
+        prompt: number of the row and of the attempt at it to prompt.
+        read: text to row; raises Unreadable with a reason.
+        n: rows wanted.
+        compute: device and precision.
+        work_dir: as in `sample_rows`.
+
+    Raises:
+        SamplingFailed: a row was not valid in `decoding.max_tries` attempts.
+    """
+    writer.model.eval().to(compute.device)
+    result = Generation()
+    rows: dict[int, dict[str, Any]] = {}
+    waiting = list(range(n))
+    with progress_bar("completing", n) as bar:
+        for attempt in range(int(writer.decoding.max_tries)):
+            for start in range(0, len(waiting), SHARD):
+                chosen = waiting[start : start + SHARD]
+                tries = [attempt * n + row for row in chosen]
+                shard = _shard(writer, lambda number: prompt(number % n, number // n), tries, compute, work_dir)
+                for row, written in zip(chosen, shard, strict=True):
+                    for values in _readable(written, read, writer.decoding.exact, result):
+                        rows[row] = values
+                        bar.update(1)
+            waiting = [row for row in waiting if row not in rows]
+            if not waiting:
+                result.rows = [rows[row] for row in range(n)]
+                return result
+    result.rows = [rows[row] for row in sorted(rows)]
+    raise SamplingFailed(_failure(result, n, result.tried))
+
+
 def _shard(
-    writer: Writer, prompt: Callable[[int], Prompt], tries: range, compute: Compute, work_dir: Path | None
+    writer: Writer, prompt: Callable[[int], Prompt], tries: Sequence[int], compute: Compute, work_dir: Path | None
 ) -> list[Written]:
     """The rows of some tries, in their order: written, or as an earlier run left them."""
-    file = work_dir / f"tries-{tries.start}-{tries.stop}.json" if work_dir else None
+    file = work_dir / f"tries-{tries[0]}-{tries[-1]}.json" if work_dir else None
     if file and file.exists():
         return [Written(**row) for row in json.loads(file.read_text())]
     prompts = [prompt(number) for number in tries]
@@ -135,25 +182,24 @@ def _shard(
     return whole
 
 
-def _keep_readable(
-    written: Sequence[Written], read: Callable[[str], dict[str, Any]], n: int, exact: bool, result: Generation
-) -> None:
-    for row in written:
-        if len(result.rows) == n:
-            return
-        result.tried += 1
-        result.new_tokens += row.tokens
-        if row.left:
-            result.left.append(row.left)
-        try:
-            if exact and row.luck >= math.prod(row.left):
-                raise Unreadable("given back to the masks")
-            result.rows.append(read(row.text))
-        except Unreadable as reason:
-            result.rejected[str(reason)] += 1
-            result.refused[reason.column] += 1
-            if len(result.failures) < 3:
-                result.failures.append(row.text)
+def _readable(
+    written: Written, read: Callable[[str], dict[str, Any]], exact: bool, result: Generation
+) -> list[dict[str, Any]]:
+    """The row that a text is, or none; either way it counts."""
+    result.tried += 1
+    result.new_tokens += written.tokens
+    if written.left:
+        result.left.append(written.left)
+    try:
+        if exact and written.luck >= np.nanprod(written.left):
+            raise Unreadable("given back to the masks")
+        return [read(written.text)]
+    except Unreadable as reason:
+        result.rejected[str(reason)] += 1
+        result.refused[reason.column] += 1
+        if len(result.failures) < 3:
+            result.failures.append(written.text)
+        return []
 
 
 def _failure(result: Generation, n: int, limit: int) -> str:

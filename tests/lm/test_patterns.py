@@ -152,6 +152,8 @@ def test_free_text():
     column = Column("x", "text", "str")
     codec = RowCodec(Schema((column,), "x", "multiclass"))
     found = pattern(column)
-    for text in ("", "plain", 'q"q', "back\\slash", "tab\tline\n", "\x01\x1f", "ü☕\u2028"):
+    assert not found.fullmatch("")
+    assert pattern(replace(column, nullable=True)).fullmatch("")
+    for text in ("plain", 'q"q', "back\\slash", "tab\tline\n", "\x01\x1f", "ü☕\u2028"):
         assert found.fullmatch(codec.escape(text))
     assert not any(map(found.fullmatch, ('"', "\\", "\\x", "\n", "\\u00", "\\ud800")))

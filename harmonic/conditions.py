@@ -1,0 +1,114 @@
+"""Rows of which some cells are known: what is kept, in which order the rest is drawn, and which examples are shown."""
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from harmonic.codec import RowCodec
+from harmonic.encoding import Encoder
+from harmonic.errors import BadInput
+from harmonic.neighbours import Groups
+from harmonic.schema import Schema
+from harmonic.table import coerce
+
+CANDIDATES = 2000
+"""Groups among which the nearest are looked for, drawn anew for each row, so that no cost grows with rows x rows."""
+NEAREST = 5
+"""An anchor is one of so many nearest, so that equal conditions are not shown equal examples."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Rows with known and unknown cells."""
+
+    rows: pd.DataFrame
+    """All columns of the schema, unknown cells empty."""
+    known: np.ndarray
+    """bool, shape (n, c)."""
+    texts: list[list[str]]
+    """The text of every cell; that of an unknown one means nothing."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def of(cls, given: pd.DataFrame, codec: RowCodec, source: str) -> "Conditions":
+        """Take a table of some columns; its empty cells are unknown.
+
+        Raises:
+            BadInput: a column that the data set lacks, or a value that its column cannot hold.
+        """
+        schema = codec.schema
+        unknown = [str(name) for name in given.columns if name not in schema.names]
+        if unknown or not len(given):
+            found = f"found {', '.join(unknown)}" if unknown else "found no row"
+            raise BadInput(f"{source} must hold rows of some of the columns {', '.join(schema.names)}, but {found}.")
+        lacking = {name: None for name in schema.names if name not in given}
+        with_holes = replace(schema, columns=tuple(replace(column, nullable=True) for column in schema.columns))
+        rows = coerce(given.assign(**lacking), with_holes, source)
+        known = rows.notna().to_numpy()
+        texts = np.full(known.shape, "", dtype=object)
+        for place, column in enumerate(schema.columns):
+            values = rows[column.name][known[:, place]]
+            values = values.astype(column.dtype) if column.dtype in ("int64", "float64", "bool") else values
+            texts[known[:, place], place] = codec.texts(column, values)
+            for text in dict.fromkeys(texts[known[:, place], place]):
+                try:
+                    codec.read_cell(column, json.loads(f'"{text}"'))
+                except ValueError as reason:  # Unreadable, or no JSON in the published style
+                    raise BadInput(
+                        f"{source} must hold what train's columns could, but {text!r} is refused ({reason})."
+                    ) from None
+        return cls(rows, known, texts.tolist())
+
+    def order(self, row: int, schema: Schema, order: list[int], *, target_last: bool) -> list[int]:
+        """The columns in the order in which they are written: the known ones first, each part as in `order`.
+
+        A known target comes first of all, or last, as in training, where the examples tell it: all of its class.
+        """
+        target = schema.names.index(schema.target)
+        features = [place for place in order if place != target]
+        sorted_features = sorted(features, key=lambda place: not self.known[row, place])
+        if self.known[row, target] and not target_last:
+            return [target, *sorted_features]
+        return [*sorted_features, target]
+
+    def anchors(
+        self, train: pd.DataFrame, schema: Schema, groups: Groups, rng: np.random.Generator, *, within_class: bool
+    ) -> np.ndarray:
+        """For each row the number of a group whose answer is near in the known columns, int64, shape (n,).
+
+        Args:
+            train: the rows that the groups are of.
+            schema: what the columns mean.
+            groups: examples to choose from.
+            rng: of the choice.
+            within_class: groups of the row's class alone, where it is known.
+        """
+        encoder = Encoder.fit(train, schema)
+        mine, theirs = encoder.encode(self.rows), encoder.encode(train)
+        labels, wanted = encoder.target(train)[groups.anchors], encoder.target(self.rows)
+        numeric = [schema.names.index(name) for name in encoder.numeric]
+        others = [place for place, name in enumerate(schema.names) if name not in encoder.numeric]
+        target = schema.names.index(schema.target)
+        found = np.empty(len(self), dtype=np.int64)
+        for row in range(len(self)):
+            pool = np.arange(len(groups))
+            if within_class and self.known[row, target] and (labels == wanted[row]).any():
+                pool = np.flatnonzero(labels == wanted[row])
+            pool = rng.permutation(pool)[:CANDIDATES]
+            rows = groups.anchors[pool]
+            apart = np.nan_to_num(np.abs(theirs.numbers[rows] - mine.numbers[row]), nan=1.0) @ self.known[row, numeric]
+            apart += (theirs.codes[rows] != mine.codes[row]) @ self.known[row, others].astype(np.float64)
+            found[row] = pool[rng.choice(np.argsort(apart, kind="stable")[:NEAREST])]
+        return found
+
+    def keep(self, drawn: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+        """The drawn rows with the known cells as they were given."""
+        columns = {
+            name: drawn[name].astype(object).where(~self.known[:, place], self.rows[name].astype(object))
+            for place, name in enumerate(schema.names)
+        }
+        return schema.restore_dtypes(pd.DataFrame(columns))

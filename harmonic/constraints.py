@@ -1,0 +1,173 @@
+"""Rules that a whole row obeys, as in `end >= start` or `not (status == "single" and spouse != "none")`.
+
+A rule compares columns, numbers and texts with <, <=, ==, !=, >=, >, in and not in, does sums with + - * / and joins with
+and, or, not. A name that is no Python identifier stands in backticks. It is read as an expression tree of these alone, so
+that a rule from a file can compute nothing else. Dates count as seconds since 1970, a text beside one as a date of its form;
+booleans are True and False. A rule about an empty cell is not broken.
+"""
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harmonic.errors import BadInput
+from harmonic.schema import Column, Schema
+
+COMPARISONS: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.GtE: operator.ge,
+    ast.Gt: operator.gt,
+    ast.In: lambda value, choices: value in choices,
+    ast.NotIn: lambda value, choices: value not in choices,
+}
+SUMS: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_BACKTICKS = re.compile(r"`([^`]+)`")
+
+
+class _Empty(Exception):
+    """An empty cell takes part."""
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One rule."""
+
+    text: str
+    tree: ast.expr
+    columns: Mapping[str, Column]
+    """Names in the tree to columns."""
+
+    @classmethod
+    def of(cls, text: str, schema: Schema) -> "Constraint":
+        """Read a rule about the columns of a schema.
+
+        Raises:
+            BadInput: it is no rule, or names no column.
+        """
+        quoted: dict[str, str] = {}
+
+        def name(match: re.Match[str]) -> str:
+            quoted[f"column_{len(quoted)}"] = match[1]
+            return f"column_{len(quoted) - 1}"
+
+        try:
+            tree = ast.parse(_BACKTICKS.sub(name, text).strip(), mode="eval").body
+        except (SyntaxError, ValueError):
+            raise BadInput(f"dataset.constraints must compare columns, but {text!r} does not: correct it.") from None
+        known = {column.name: column for column in schema.columns}
+        columns = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                called = quoted.get(node.id, node.id)
+                if called not in known:
+                    raise BadInput(
+                        f"dataset.constraints: {text!r} names {called!r}, which is none of {', '.join(known)}: correct it "
+                        f"(a name with spaces or signs stands in backticks)."
+                    )
+                columns[node.id] = known[called]
+        constraint = cls(text, tree, columns)
+        constraint._check(tree)
+        return constraint
+
+    def _check(self, node: ast.expr) -> None:
+        """Refuse whatever is no rule, before any row is looked at."""
+        if isinstance(node, ast.BoolOp):
+            parts = node.values
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
+            parts = [node.operand]
+        elif isinstance(node, ast.Compare) and all(type(op) in COMPARISONS for op in node.ops):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.BinOp) and type(node.op) in SUMS:
+            parts = [node.left, node.right]
+        elif isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+            parts = node.elts
+        elif isinstance(node, ast.Name) or (isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str))):
+            parts = []
+        else:
+            raise BadInput(
+                f"dataset.constraints: {self.text!r} holds {ast.unparse(node)!r}, which is no comparison, sum, column, "
+                f"number or text: correct it."
+            )
+        for part in parts:
+            self._check(part)
+
+    def holds(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row, stored values by column name, obeys the rule.
+
+        Raises:
+            BadInput: the rule compares what cannot be compared.
+        """
+        try:
+            return bool(self._value(self.tree, row))
+        except _Empty:
+            return True
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"dataset.constraints: {self.text!r} cannot be computed ({error}): correct it.") from None
+        except ZeroDivisionError:
+            return False
+
+    def _value(self, node: ast.expr, row: Mapping[str, Any]) -> Any:
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            column = self.columns[node.id]
+            return _operand(row[column.name], column)
+        if isinstance(node, ast.BoolOp):
+            decide = all if isinstance(node.op, ast.And) else any
+            return decide(self._value(part, row) for part in node.values)
+        if isinstance(node, ast.UnaryOp):
+            value = self._value(node.operand, row)
+            return not value if isinstance(node.op, ast.Not) else -value
+        if isinstance(node, ast.BinOp):
+            return SUMS[type(node.op)](self._value(node.left, row), self._value(node.right, row))
+        if isinstance(node, ast.Compare):
+            date = next((found for part in ast.walk(node) if (found := self._date(part))), None)
+            values = [_as_date(self._value(part, row), date) for part in (node.left, *node.comparators)]
+            return all(
+                COMPARISONS[type(op)](left, right) for op, left, right in zip(node.ops, values[:-1], values[1:], strict=True)
+            )
+        assert isinstance(node, (ast.List, ast.Tuple, ast.Set))
+        return [self._value(part, row) for part in node.elts]
+
+    def _date(self, node: ast.AST) -> Column | None:
+        column = self.columns.get(node.id) if isinstance(node, ast.Name) else None
+        return column if column is not None and column.kind == "datetime" else None
+
+
+def _operand(value: Any, column: Column) -> Any:
+    if pd.isna(value):
+        raise _Empty
+    if column.kind == "datetime":
+        return pd.to_datetime(value, format=column.datetime_format).timestamp()
+    return float(value) if column.is_numeric else value
+
+
+def _as_date(value: Any, date: Column | None) -> Any:
+    if date is None or isinstance(value, (int, float)):
+        return value
+    if isinstance(value, list):
+        return [_as_date(part, date) for part in value]
+    return pd.to_datetime(value, format=date.datetime_format).timestamp()
+
+
+def broken(table: pd.DataFrame, schema: Schema) -> dict[str, int]:
+    """How many rows break each rule that any row breaks."""
+    constraints = [Constraint.of(text, schema) for text in schema.constraints]
+    if not constraints:
+        return {}
+    rows = table.to_dict("records")
+    counts = {constraint.text: sum(not constraint.holds(row) for row in rows) for constraint in constraints}
+    return {text: count for text, count in counts.items() if count}

@@ -1,0 +1,117 @@
+"""Rows with known cells. Oracles: the known cells, the schema, the orders asked for, the class of the examples."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harmonic.codec import RowCodec
+from harmonic.conditions import NEAREST, Conditions
+from harmonic.errors import BadInput
+from harmonic.lm.decoding import Decoding
+from harmonic.method import Sampling
+from harmonic.neighbours import Groups
+from harmonic.schema import Column, Schema, attach
+from harmonic.table import coerce
+
+
+def test_what_is_given_is_kept_and_the_rest_is_drawn(learnt, easy_schema):
+    """Oracle: the conditions; an empty cell is none; every cell of the schema's kind; repetition."""
+    wanted = pd.DataFrame({"label": ["yes", "no"] * 8, "size": [15, 20, None, 40] * 4, "day": ["2024-01-31", None] * 8})
+    rows = learnt.sample(16, seed=0, conditions=wanted)
+    assert rows["label"].tolist() == wanted["label"].tolist()
+    known = wanted["size"].notna()
+    assert (rows["size"][known] == wanted["size"][known]).all()
+    assert (rows["day"][::2] == "2024-01-31").all()
+    assert rows["size"].notna().all()
+    pd.testing.assert_frame_equal(coerce(rows, easy_schema, "rows"), rows)
+    pd.testing.assert_frame_equal(learnt.sample(16, seed=0, conditions=wanted), rows)
+    assert not learnt.sample(16, seed=1, conditions=wanted).equals(rows)
+
+
+def test_holes_are_filled_and_nothing_else_is_touched(learnt, easy_table, easy_schema):
+    """Oracle: the table before it had holes; no cell stays empty, in a column that may hold empty cells neither."""
+    whole = easy_table.assign(rate=easy_table["rate"].fillna(1.5), note="n")
+    holed = attach(whole.copy(), easy_schema)
+    rng = np.random.default_rng(0)
+    holes = rng.random(whole.shape) < 0.3
+    holes[:5] = False
+    for place, name in enumerate(easy_schema.names):
+        holed[name] = holed[name].astype(object).where(~holes[:, place], None)
+    filled = learnt.impute(holed, seed=0)
+    assert filled.notna().all().all()
+    for place, name in enumerate(easy_schema.names):
+        kept = ~holes[:, place]
+        assert filled[name][kept].tolist() == whole[name][kept].tolist()
+        assert filled[name].map(type).nunique() == 1
+    pd.testing.assert_frame_equal(learnt.impute(filled, seed=0), filled)
+
+
+def test_a_known_class_is_shown_examples_of_its_class(learnt, easy_table):
+    """Oracle: the labels of the examples; and nearness in the one known column."""
+    codec = learnt.codec
+    wanted = pd.DataFrame({"label": ["yes"] * 20 + ["no"] * 20, "size": [12] * 40})
+    conditions = Conditions.of(wanted, codec, "conditions")
+    rng = np.random.default_rng(0)
+    anchors = learnt.groups.anchors[conditions.anchors(easy_table, codec.schema, learnt.groups, rng, within_class=True)]
+    assert easy_table["label"].iloc[anchors].tolist() == wanted["label"].tolist()
+    assert (easy_table["size"].iloc[anchors] < 10 + 2 * NEAREST).all()
+    assert len(set(anchors[:20])) > 1
+    anywhere = conditions.anchors(easy_table, codec.schema, learnt.groups, rng, within_class=False)
+    assert len(anywhere) == 40
+
+
+def test_orders():
+    """Oracle: by hand: known features first, the target last where the examples tell it, else first if known."""
+    columns = tuple(Column(name, "integer", "int64", low=0, high=9) for name in "abc")
+    schema = Schema((*columns, Column("y", "category", "str", categories=("n", "p"))), "y", "binary")
+    given = pd.DataFrame({"c": [1, None], "y": ["p", None]})
+    conditions = Conditions.of(given, RowCodec(schema), "conditions")
+    assert conditions.known.tolist() == [[False, False, True, True], [False] * 4]
+    assert conditions.order(0, schema, [1, 0, 2, 3], target_last=True) == [2, 1, 0, 3]
+    assert conditions.order(0, schema, [1, 0, 2, 3], target_last=False) == [3, 2, 1, 0]
+    assert conditions.order(1, schema, [1, 0, 2, 3], target_last=False) == [1, 0, 2, 3]
+    assert conditions.texts[0][2:] == ["1", "p"]
+
+
+def test_nearness_by_hand():
+    """Oracle: distances in the known columns alone; a train row that is empty there is far."""
+    columns = (
+        Column("a", "decimal", "float64", places=1, low=0.0, high=9.9, nullable=True),
+        Column("b", "decimal", "float64", places=1, low=0.0, high=9.9),
+        Column("y", "category", "str", categories=("n", "p")),
+    )
+    schema = Schema(columns, "y", "binary")
+    rows = {"a": [0.0, 1.0, 9.0, np.nan] * 20, "b": [9.0, 0.0, 0.0, 1.0] * 20, "y": ["n", "p"] * 40}
+    train = attach(pd.DataFrame(rows), schema)
+    groups = Groups(np.arange(80), np.zeros((80, 2), dtype=np.int64))
+    conditions = Conditions.of(pd.DataFrame({"a": [0.9, 8.0]}), RowCodec(schema), "conditions")
+    found = conditions.anchors(train, schema, groups, np.random.default_rng(0), within_class=True)
+    assert train["a"].iloc[groups.anchors[found]].tolist() == [1.0, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"colour": ["red"]}, "found colour"),
+        ({"size": []}, "found no row"),
+        ({"label": ["maybe"]}, "expected category"),
+        ({"size": [1000]}, "out of range"),
+        ({"size": ["many"]}, "expected integer"),
+        ({"day": ["yesterday"]}, "no date"),
+    ],
+)
+def test_what_cannot_be_is_refused(learnt, given, fault):
+    """Oracle: the rule that bad input is one sentence that names the column or the value."""
+    frame = pd.DataFrame(given)
+    with pytest.raises(BadInput, match=fault):
+        learnt.sample(len(frame), seed=0, conditions=frame)
+
+
+def test_counts_and_forms_must_fit(learnt, quick_harmonic, tmp_path):
+    """Oracle: the rule itself."""
+    with pytest.raises(BadInput, match="a row for each of the 3 wanted, but has 2"):
+        learnt.sample(3, seed=0, conditions=pd.DataFrame({"size": [1, 2]}))
+    learnt.save(tmp_path)
+    free = quick_harmonic(sampling=Sampling(decoding=Decoding(form="free"))).load(tmp_path)
+    with pytest.raises(BadInput, match=r"known cells need decoding\.form=valid"):
+        free.sample(1, seed=0, conditions=pd.DataFrame({"size": [15]}))
