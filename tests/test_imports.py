@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "words": ("errors", "seed", "schema", "table", "infer", "encoding", "store", "env"),
+    "words": ("errors", "seed", "schema", "table", "infer", "encoding", "store", "env", "constraints"),
     "data": ("bundled", "download", "hygiene", "datasets"),
-    "text": ("codec", "neighbours"),
+    "text": ("codec", "neighbours", "conditions"),
     "lm": ("lm",),
     "method": ("method",),
     "baselines": ("baselines",),
