@@ -84,6 +84,8 @@ def sample_rows(
 ) -> Generation:
     """Exactly n valid rows: the first n that are valid in the order of the tries, whatever the batches were.
 
+    Under a torch process group (torchrun) the processes share the tries, and each returns all rows: those one would write.
+
     Args:
         writer: the model and how it writes.
         prompt: number of the try to prompt.
@@ -104,9 +106,9 @@ def sample_rows(
                 raise SamplingFailed(_failure(result, n, limit))
             rate = len(result.rows) / result.tried if result.rows else 1.0
             wanted = math.ceil((n - len(result.rows)) / rate * (MORE if result.tried else 1.0))
-            size = min(wanted, max(SHARD, writer.decoding.batch_size), limit - result.tried)
+            tries = range(result.tried, result.tried + min(wanted, limit - result.tried))
             before = len(result.rows)
-            for written in _shard(writer, prompt, range(result.tried, result.tried + size), compute, work_dir):
+            for written in _next_shards(writer, prompt, tries, compute, work_dir):
                 if len(result.rows) < n:
                     result.rows += _readable(written, read, writer.decoding.exact, result)
             bar.set_postfix(valid=f"{len(result.rows) / result.tried:.0%}", refresh=False)
@@ -140,13 +142,14 @@ def complete_rows(
     result = Generation()
     rows: dict[int, dict[str, Any]] = {}
     waiting = list(range(n))
+    size = _shard_size(writer) * _place()[1]
     with progress_bar("completing", n) as bar:
         for attempt in range(int(writer.decoding.max_tries)):
-            for start in range(0, len(waiting), SHARD):
-                chosen = waiting[start : start + SHARD]
+            for start in range(0, len(waiting), size):
+                chosen = waiting[start : start + size]
                 tries = [attempt * n + row for row in chosen]
-                shard = _shard(writer, lambda number: prompt(number % n, number // n), tries, compute, work_dir)
-                for row, written in zip(chosen, shard, strict=True):
+                shards = _next_shards(writer, lambda number: prompt(number % n, number // n), tries, compute, work_dir)
+                for row, written in zip(chosen, shards, strict=True):
                     for values in _readable(written, read, writer.decoding.exact, result):
                         rows[row] = values
                         bar.update(1)
@@ -156,6 +159,31 @@ def complete_rows(
                 return result
     result.rows = [rows[row] for row in sorted(rows)]
     raise SamplingFailed(_failure(result, n, result.tried))
+
+
+def _place() -> tuple[int, int]:
+    """This process's number, and how many share the work: those of torch's process group, where one is at work."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _shard_size(writer: Writer) -> int:
+    return max(SHARD, writer.decoding.batch_size)
+
+
+def _next_shards(
+    writer: Writer, prompt: Callable[[int], Prompt], tries: Sequence[int], compute: Compute, work_dir: Path | None
+) -> list[Written]:
+    """The rows of the first of these tries, a shard for each process, in their order; every process gets them all."""
+    size, (rank, processes) = _shard_size(writer), _place()
+    shards = [tries[start : start + size] for start in range(0, len(tries), size)][:processes]
+    mine = _shard(writer, prompt, shards[rank], compute, work_dir) if rank < len(shards) else []
+    if processes == 1:
+        return mine
+    gathered: list[list[Written]] = [[] for _ in range(processes)]
+    torch.distributed.all_gather_object(gathered, mine)
+    return [row for shard in gathered for row in shard]
 
 
 def _shard(

@@ -1,6 +1,9 @@
 """Sampling. Oracles: one forward pass over the whole text, the grammar of a row, counts that add up, repetition."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -290,3 +293,53 @@ def test_rows_of_a_shard_keep_the_order_of_their_tries(digits, easy_encoder, ask
     assert lengths != sorted(lengths, reverse=True)
     for number, row in enumerate(write(digits(), easy_encoder, ask, 30, batch_size=4).rows):
         assert row["text"].startswith(ask(number).keys[0])
+
+
+SHARED = """
+import sys
+import torch
+
+sys.path[:0] = [{tests!r}, {lm!r}]
+import conftest
+from harmonic.lm import sampler
+from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
+from harmonic.lm.load import table_tokenizer
+from harmonic.lm.module import Compute
+from harmonic.lm.segments import SegmentEncoder
+
+rank, world, file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+if world > 1:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{{file}}", rank=rank, world_size=world)
+torch.set_num_threads(1)
+sampler.SHARD = 8
+encoder = SegmentEncoder(table_tokenizer(["0123456789"], ['{{"n": "', '"', "}}"], 300))
+model = conftest.tiny_model.__wrapped__()("llama", len(encoder.tokenizer))
+wrote = []
+write = Writer.write
+Writer.write = lambda self, prompts, numbers: wrote.extend(numbers) or write(self, prompts, numbers)
+writer = Writer(model, encoder, Limits(0, 3), Decoding("given", batch_size=4), torch.device("cpu"), 0)
+prompt = lambda number: Prompt(["Human: ", str(number)], ['{{"n": "'], [0])
+read = lambda text: {{"text": text}}
+result = sampler.sample_rows(writer, prompt, read, 43, compute=Compute("cpu", "32-true"))
+filled = sampler.complete_rows(writer, lambda row, attempt: prompt(row), read, 21, compute=Compute("cpu", "32-true"))
+print([row["text"] for row in result.rows + filled.rows], result.counts())
+print(len(wrote), file=sys.stderr)
+"""
+
+
+def test_two_processes_share_the_shards_and_write_what_one_would(tmp_path):
+    """Oracle: one process; and that each of the two wrote a part of the tries."""
+    here = Path(__file__).parent
+    (tmp_path / "shared.py").write_text(SHARED.format(tests=str(here.parent), lm=str(here)))
+
+    def start(rank, world):
+        command = [sys.executable, str(tmp_path / "shared.py"), str(rank), str(world), str(tmp_path / "group")]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    alone = start(0, 1).communicate(timeout=120)
+    both = [process.communicate(timeout=120) for process in [start(rank, 2) for rank in range(2)]]
+    counts = [int(error.splitlines()[-1]) for _, error in (alone, *both)]
+    assert both[0][0] == both[1][0] == alone[0]
+    assert len(alone[0]) > 1000
+    assert 43 + 21 <= counts[0] <= 70
+    assert all(16 <= count < 48 for count in counts[1:])
