@@ -2,6 +2,8 @@
 
 `harmonic.lm.patterns` says what a column may hold; outlines-core turns that into an automaton over the tokens of any
 vocabulary, once, so that a step of sampling looks its masks up. Every way of cutting a valid text into tokens is allowed.
+Of the engines, llguidance makes its masks as it goes, a matcher for each cell (0.65 ms to make one, where a whole table's
+automata take 5 to 620 ms here), and xgrammar needs triton.
 """
 
 import re
