@@ -20,19 +20,19 @@ import numpy as np
 import yaml
 
 from harmonic import env
+from harmonic.arguments import read_arguments
 from harmonic.errors import BadInput
 
 DEFAULTS = {
     "dataset": "",
     "model": "base",
-    "steps": "100",
-    "rows": "128",
-    "repeats": "5",
-    "threads": "1",
-    "seed": "0",
+    "steps": 100,
+    "rows": 128,
+    "repeats": 5,
+    "threads": 1,
+    "seed": 0,
     "out": "results/bench",
 }
-TEXTS = ("dataset", "model", "out")
 LOOP_SHARE = 16
 PATIENCE = 100
 """Tries that the loop gives a prompt."""
@@ -41,7 +41,7 @@ PATIENCE = 100
 def main(arguments: list[str]) -> int:
     """Measure; a wrong argument or data set is one line and exit status 1."""
     try:
-        options = _parse(arguments)
+        options = read_arguments(arguments, DEFAULTS, ["dataset"])
         env.set_threads(options["threads"])
         result = measure(**{name: options[name] for name in ("dataset", "model", "steps", "rows", "repeats", "seed")})
     except BadInput as error:
@@ -52,21 +52,9 @@ def main(arguments: list[str]) -> int:
     file.write_text(json.dumps(result, indent=1) + "\n")
     print(file)
     for name, figures in result["systems"].items():
-        print(f"  {name:<8} {figures['rows_per_s']:8.2f} rows/s  {figures['ms_per_row']:8.2f} ms a row  "
-              f"valid {figures['validity']:.3f}  time of ours / its {figures['times_ours']:.2f}")  # fmt: skip
+        speed = f"{figures['ms_per_row']:8.2f} ms a row" if figures["ms_per_row"] else "no valid row"
+        print(f"  {name:<8} {speed}, valid {figures['validity']:.3f}")
     return 0
-
-
-def _parse(arguments: list[str]) -> dict[str, Any]:
-    pairs = dict(argument.partition("=")[::2] for argument in arguments)
-    options: dict[str, Any] = {**DEFAULTS, **pairs}
-    numbers = [name for name in DEFAULTS if name not in TEXTS]
-    if set(options) != set(DEFAULTS) or not options["dataset"] or not all(options[name].isdecimal() for name in numbers):
-        raise BadInput(
-            f"dataset=… must be given, {', '.join(numbers)} be whole numbers, and nothing but {', '.join(DEFAULTS)} be set; "
-            f"found {arguments}."
-        )
-    return {name: value if name in TEXTS else int(value) for name, value in options.items()}
 
 
 def measure(dataset: str, model: str, steps: int, rows: int, repeats: int, seed: int) -> dict[str, Any]:
@@ -91,7 +79,7 @@ def measure(dataset: str, model: str, steps: int, rows: int, repeats: int, seed:
         for name, run in systems.runs.items():
             started = time.perf_counter()
             written, validity[name] = run()
-            times[name].append((time.perf_counter() - started) / written)
+            times[name].append((time.perf_counter() - started) / written if written else np.nan)
     medians = {name: float(np.median(values)) for name, values in times.items()}
     return {
         "dataset": dataset,
@@ -102,17 +90,22 @@ def measure(dataset: str, model: str, steps: int, rows: int, repeats: int, seed:
         "drawn_tokens_per_row": harmonic.report["generation"]["new_tokens"] / rows,
         "systems": {
             name: {
-                "ms_per_row": 1e3 * median,
-                "rows_per_s": 1 / median,
-                "tokens_per_s": systems.tokens / rows / median,
-                "times_ours": medians["ours"] / median,
+                "ms_per_row": _known(1e3 * median),
+                "rows_per_s": _known(1 / median),
+                "tokens_per_s": _known(systems.tokens / rows / median),
+                "times_ours": _known(medians["ours"] / median),
                 "validity": validity[name],
-                "ms_per_row_all": [1e3 * value for value in times[name]],
+                "ms_per_row_all": [_known(1e3 * value) for value in times[name]],
             }
             for name, median in medians.items()
         },
         "env": env.describe(),
     }
+
+
+def _known(figure: float) -> float | None:
+    """None where a system made no valid row."""
+    return None if np.isnan(figure) else figure
 
 
 class _Systems:

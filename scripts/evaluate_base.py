@@ -20,15 +20,16 @@ import numpy as np
 import yaml
 
 from harmonic import env
+from harmonic.arguments import read_arguments
 from harmonic.errors import BadInput
 
 DEFAULTS = {
     "dataset": "",
     "model": "base",
-    "fine_tune": "true",
-    "rows": "500",
-    "seed": "0",
-    "threads": "1",
+    "fine_tune": True,
+    "rows": 500,
+    "seed": 0,
+    "threads": 1,
     "out": "results/base",
 }
 SHOTS = (1, 3, 5, 8)
@@ -42,10 +43,9 @@ K = 5
 def main(arguments: list[str]) -> int:
     """Evaluate; a wrong argument or data set is one line and exit status 1."""
     try:
-        options = {**DEFAULTS, **_parse(arguments)}
-        env.set_threads(int(options["threads"]))
-        rows, seed = int(options["rows"]), int(options["seed"])
-        result = evaluate(options["dataset"], options["model"], rows, seed, options["fine_tune"] == "true")
+        options = read_arguments(arguments, DEFAULTS, ["dataset"])
+        env.set_threads(options["threads"])
+        result = evaluate(**{name: options[name] for name in ("dataset", "model", "rows", "seed", "fine_tune")})
     except BadInput as error:
         print(f"evaluate_base.py: {error}", file=sys.stderr)
         return 1
@@ -55,18 +55,6 @@ def main(arguments: list[str]) -> int:
     print(f"{file}\n" + "\n".join(f"  {name:<22} {value:.3f}" for name, value in result["bits_per_cell"].items()))
     print("\n".join(f"  valid, {name:<15} {value:.3f}" for name, value in result["validity"].items()))
     return 0
-
-
-def _parse(arguments: list[str]) -> dict[str, str]:
-    pairs = dict(argument.partition("=")[::2] for argument in arguments)
-    unknown = sorted(set(pairs) - set(DEFAULTS))
-    numbers = [name for name in ("rows", "seed", "threads") if not pairs.get(name, "0").isdecimal()]
-    if unknown or numbers or not pairs.get("dataset") or pairs.get("fine_tune", "true") not in ("true", "false"):
-        raise BadInput(
-            f"dataset=… must be given, rows, seed and threads be whole numbers, fine_tune be true or false, and nothing but "
-            f"{', '.join(DEFAULTS)} be set; found {arguments}."
-        )
-    return pairs
 
 
 def evaluate(dataset: str, model: str, rows: int, seed: int, fine_tune: bool) -> dict[str, Any]:

@@ -12,35 +12,26 @@ from pathlib import Path
 
 import yaml
 
+from harmonic.arguments import read_arguments
 from harmonic.datasets import load_dataset
 from harmonic.errors import BadInput
 from harmonic.method import Harmonic, Sampling
 
-DEFAULTS = {"dataset": "", "out": "", "method": "harmonic_published", "what": "training", "seed": "0"}
+DEFAULTS = {"dataset": "", "out": "", "method": "harmonic_published", "what": "training", "seed": 0}
 FIT_OPTIONS = ("k", "distance", "label_rule", "min_agreement", "order", "row_style", "max_instructions")
 
 
 def main(arguments: list[str]) -> int:
     """Write the file; a wrong argument or data set is one line and exit status 1."""
     try:
-        options = {**DEFAULTS, **_parse(arguments)}
-        lines = export(options["dataset"], options["method"], options["what"], int(options["seed"]))
+        options = read_arguments(arguments, DEFAULTS, ["dataset", "out"])
+        lines = export(options["dataset"], options["method"], options["what"], options["seed"])
         Path(options["out"]).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     except (BadInput, OSError) as error:
         print(f"export_instructions.py: {error}", file=sys.stderr)
         return 1
     print(f"{options['out']}: {len(lines)} instructions")
     return 0
-
-
-def _parse(arguments: list[str]) -> dict[str, str]:
-    pairs = dict(argument.partition("=")[::2] for argument in arguments)
-    unknown = sorted(set(pairs) - set(DEFAULTS))
-    if not pairs.get("seed", "0").isdecimal():
-        raise BadInput(f"seed must be a whole number of at least 0, but is {pairs['seed']!r}.")
-    if unknown or not pairs.get("dataset") or not pairs.get("out"):
-        raise BadInput(f"dataset=… and out=… must be given, and nothing but {', '.join(DEFAULTS)}; found {arguments}.")
-    return pairs
 
 
 def export(dataset: str, method: str, what: str, seed: int) -> list[dict[str, object]]:

@@ -33,9 +33,6 @@ def test_a_bundled_table(tmp_path):
     [
         ((), "dataset="),
         (("dataset=nosuch",), "nosuch"),
-        (("dataset=wine", "rows=few"), "rows"),
-        (("dataset=wine", "shots=3"), "shots"),
-        (("dataset=wine", "fine_tune=no"), "fine_tune"),
         (("dataset=wine", "model=no/such/model"), "no/such/model"),
     ],
 )

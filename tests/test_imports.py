@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "words": ("errors", "seed", "schema", "table", "infer", "encoding", "store", "env", "constraints"),
+    "words": ("errors", "seed", "schema", "table", "infer", "encoding", "store", "env", "constraints", "arguments"),
     "data": ("bundled", "download", "hygiene", "datasets"),
     "text": ("codec", "neighbours", "conditions"),
     "lm": ("lm",),

@@ -53,12 +53,10 @@ def test_the_form_of_a_line(script):
     [
         (["dataset=wine"], "out=…"),
         (["out=x"], "dataset=…"),
-        (["dataset=wine", "out=x", "methot=harmonic"], "methot"),
         (["dataset=whine", "out=x"], "'whine'"),
         (["dataset=wine", "out=x", "method=nosuch"], "nosuch.yaml"),
         (["dataset=wine", "out=x", "method=copy"], "copy"),
         (["dataset=wine", "out=x", "what=everything"], "everything"),
-        (["dataset=wine", "out=x", "seed=one"], "seed"),
         (["dataset=wine", "out=no/such/folder/x"], "no/such/folder"),
     ],
 )

@@ -269,8 +269,6 @@ def test_the_documented_command(tmp_path):
     [
         ((), "out="),
         (("out=x", "layer=3"), "layer"),
-        (("out=x", "layers=many"), "many"),
-        (("out=x", "threads=two"), "threads"),
     ],
 )
 def test_wrong_arguments(arguments, word, tmp_path, monkeypatch):

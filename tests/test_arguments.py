@@ -1,0 +1,34 @@
+"""Arguments of scripts. Oracles: their types, and the rule that a user's mistake is one sentence that names it."""
+
+import pytest
+
+from harmonic.arguments import read_arguments
+from harmonic.errors import BadInput
+
+DEFAULTS = {"dataset": "", "rows": 5, "rate": 0.5, "fast": True}
+
+
+def test_each_has_the_type_of_its_default():
+    """Oracle: by hand."""
+    found = read_arguments(["dataset=a=b", "rows=7", "fast=false"], DEFAULTS, ["dataset"])
+    assert found == {"dataset": "a=b", "rows": 7, "rate": 0.5, "fast": False}
+    assert read_arguments(["rate=2"], DEFAULTS) == {**DEFAULTS, "rate": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["row=3"], "options are dataset=, rows=, rate=, fast=, but found row"),
+        (["rows=few"], "rows must be a whole number of at least 0, but is 'few'"),
+        (["rows=-1"], "rows must be a whole number"),
+        (["rows"], "but is ''"),
+        (["rate=high"], "rate must be a number, but is 'high'"),
+        (["fast=yes"], "fast must be true or false, but is 'yes'"),
+        ([], "dataset=… must be given"),
+        (["dataset="], "dataset=… must be given"),
+    ],
+)
+def test_mistakes(arguments, words):
+    """Oracle: the sentence."""
+    with pytest.raises(BadInput, match=words):
+        read_arguments(arguments, DEFAULTS, ["dataset"] if "given" in words else [])
