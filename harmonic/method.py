@@ -20,14 +20,16 @@ from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods
 from harmonic.lm.module import Compute, fine_tune
-from harmonic.lm.sampler import Generation, complete_rows, sample_rows
+from harmonic.lm.sampler import Generation, RowWriter, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
+from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, make_groups, mixed_neighbours
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table, schema_of
 
 Order = Literal["shuffled", "fixed"]
 Prompts = Literal["neighbours", "random"]
+Engine = Literal["torch", "vllm"]
 
 PUBLISHED_PROMPT_SEED = 416
 """Row i of the published sampler shows `train.sample(n=k, random_state=416 + i)`."""
@@ -70,9 +72,12 @@ class Sampling:
     wrapped: bool = True
     """Put the prompt in the dialogue form of training; the published sampler leaves it off."""
     decoding: Decoding = field(default_factory=Decoding)
+    engine: Engine = "torch"
+    """torch: our sampler; vllm: the same prompts and rules handed to vLLM, an extra."""
 
     def __post_init__(self) -> None:
         check_choice("method.sampling.prompts", self.prompts, Prompts)
+        check_choice("method.sampling.engine", self.engine, Engine)
 
 
 class Harmonic:
@@ -259,8 +264,10 @@ class Harmonic:
         self.report |= {"generation": generation.counts(), "masks": generation.by_column(self.schema.names)}
         return coerce(pd.DataFrame(generation.rows, columns=self.schema.names), self.schema, "the generated rows")
 
-    def writer(self, decoding: Decoding, seed: int, *, empty: bool = True) -> Writer:
+    def writer(self, decoding: Decoding, seed: int, *, empty: bool = True) -> RowWriter:
         """The model as a writer of rows; with `empty` off, of rows without empty cells."""
+        if self.sampling.engine == "vllm":
+            return VllmWriter(self.model, self.encoder, self.codec, self.limits, decoding, seed, empty)
         grammar = Grammar.compile(self.codec, self.encoder, empty=empty) if decoding.form == "valid" else None
         return Writer(self.model, self.encoder, self.limits, decoding, self.compute.device, seed, grammar)
 

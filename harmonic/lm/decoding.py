@@ -110,6 +110,10 @@ class Writer:
     grammar: Grammar | None = None
     """Masks of form=valid."""
 
+    def prepare(self) -> None:
+        """Put the model where it is to compute."""
+        self.model.eval().to(self.device)
+
     def write(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
         """The rows of some tries. Under form=free a batch has a stream of random numbers, else each row has its own."""
         if self.decoding.form != "free":

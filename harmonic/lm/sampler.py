@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from harmonic.codec import Unreadable
 from harmonic.errors import SamplingFailed
-from harmonic.lm.decoding import Prompt, Writer, Written
+from harmonic.lm.decoding import Decoding, Prompt, Written
 from harmonic.lm.module import Compute, progress_bar
+from harmonic.lm.segments import SegmentEncoder
 from harmonic.store import write_atomically
 
 PATIENCE = 256
@@ -23,6 +24,28 @@ SHARD = 256
 """Tries whose rows are kept together: what a kill costs at most."""
 MORE = 1.1
 """Tries are planned for so many times the rows that are missing, at the rate of valid rows so far."""
+
+
+class RowWriter(Protocol):
+    """A model that writes rows: `decoding.Writer`, or another engine."""
+
+    @property
+    def encoder(self) -> SegmentEncoder:
+        """Text to tokens."""
+        ...
+
+    @property
+    def decoding(self) -> Decoding:
+        """How rows are written."""
+        ...
+
+    def prepare(self) -> None:
+        """Make ready to write."""
+        ...
+
+    def write(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
+        """The rows of some tries; a row depends on its prompt and its number, not on the others."""
+        ...
 
 
 @dataclass
@@ -74,7 +97,7 @@ class Generation:
 
 
 def sample_rows(
-    writer: Writer,
+    writer: RowWriter,
     prompt: Callable[[int], Prompt],
     read: Callable[[str], dict[str, Any]],
     n: int,
@@ -97,7 +120,7 @@ def sample_rows(
     Raises:
         SamplingFailed: n rows were not to be had; the message counts the reasons and shows what the model wrote.
     """
-    writer.model.eval().to(compute.device)
+    writer.prepare()
     result = Generation()
     limit = max(PATIENCE, int(n * writer.decoding.max_tries))
     with progress_bar("sampling", n) as bar:
@@ -117,7 +140,7 @@ def sample_rows(
 
 
 def complete_rows(
-    writer: Writer,
+    writer: RowWriter,
     prompt: Callable[[int, int], Prompt],
     read: Callable[[str], dict[str, Any]],
     n: int,
@@ -138,7 +161,7 @@ def complete_rows(
     Raises:
         SamplingFailed: a row was not valid in `decoding.max_tries` attempts.
     """
-    writer.model.eval().to(compute.device)
+    writer.prepare()
     result = Generation()
     rows: dict[int, dict[str, Any]] = {}
     waiting = list(range(n))
@@ -168,12 +191,12 @@ def _place() -> tuple[int, int]:
     return 0, 1
 
 
-def _shard_size(writer: Writer) -> int:
+def _shard_size(writer: RowWriter) -> int:
     return max(SHARD, writer.decoding.batch_size)
 
 
 def _next_shards(
-    writer: Writer, prompt: Callable[[int], Prompt], tries: Sequence[int], compute: Compute, work_dir: Path | None
+    writer: RowWriter, prompt: Callable[[int], Prompt], tries: Sequence[int], compute: Compute, work_dir: Path | None
 ) -> list[Written]:
     """The rows of the first of these tries, a shard for each process, in their order; every process gets them all."""
     size, (rank, processes) = _shard_size(writer), _place()
@@ -187,7 +210,7 @@ def _next_shards(
 
 
 def _shard(
-    writer: Writer, prompt: Callable[[int], Prompt], tries: Sequence[int], compute: Compute, work_dir: Path | None
+    writer: RowWriter, prompt: Callable[[int], Prompt], tries: Sequence[int], compute: Compute, work_dir: Path | None
 ) -> list[Written]:
     """The rows of some tries, in their order: written, or as an earlier run left them."""
     file = work_dir / f"tries-{tries[0]}-{tries[-1]}.json" if work_dir else None
