@@ -272,7 +272,13 @@ class Harmonic:
         return Writer(self.model, self.encoder, self.limits, decoding, self.compute.device, seed, grammar)
 
     def log_likelihood(
-        self, rows: pd.DataFrame, *, seed: int, own: np.ndarray | None = None, without_examples: bool = False
+        self,
+        rows: pd.DataFrame,
+        *,
+        seed: int,
+        own: np.ndarray | None = None,
+        without_examples: bool = False,
+        masks: bool = False,
     ) -> np.ndarray:
         """Log-likelihood of every cell in nats, float64, shape (n, c), columns as in the schema.
 
@@ -285,6 +291,7 @@ class Harmonic:
             seed: of the orders.
             own: int64, shape (n,): where the rows are rows of train, their numbers there. No row is shown with itself.
             without_examples: each row stands as the first example instead, where nothing but the prose precedes it.
+            masks: as the sampler draws, under its masks; a cell that they forbid has minus infinity.
         """
         examples = self.nearest_train_rows(rows, own)
         cells = self.codec.cells(rows)
@@ -297,9 +304,10 @@ class Harmonic:
             dialogue = wrap(prompt)
             if without_examples:
                 dialogue = dialogue[:3]  # "Human:", the introduction, "Example one:"
-            return Scored(dialogue, self._keys(order), [cells[number][place] for place in order])
+            return Scored(dialogue, self._keys(order), [cells[number][place] for place in order], order)
 
-        found = cell_log_likelihoods(self.model, self.encoder, scored, len(rows), self.compute)
+        grammar = Grammar.compile(self.codec, self.encoder) if masks else None
+        found = cell_log_likelihoods(self.model, self.encoder, scored, len(rows), self.compute, grammar)
         in_place = np.empty_like(found)
         np.put_along_axis(in_place, np.array(orders), found, axis=1)
         return in_place

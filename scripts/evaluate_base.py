@@ -4,7 +4,9 @@
                                     [out=results/base]
 
 Writes <out>/<dataset>.json: bits per cell of test rows, over all columns and by column, without fine-tuning for k = 0, 1, 3,
-5, 8 examples and after fine-tuning as conf/model/base.yaml says, beside the yardsticks of `harmonic.metrics.yardsticks`; and
+5, 8 examples and after fine-tuning as conf/model/base.yaml says, beside the yardsticks of `harmonic.metrics.yardsticks`;
+the same under the sampler's masks, as rows are drawn (mixed with one part in a thousand of the likelihood without, so that a
+value beyond train's domain, which they forbid, is not infinitely wrong; the yardsticks know the domain in the same way); and
 the share of rows that obey the schema when the model writes them freely, keys and all. dataset=prior takes tables of the
 prior that pre-training never drew. A model is the shipped one or a folder that scripts/pretrain_base.py wrote.
 """
@@ -36,6 +38,8 @@ SHOTS = (1, 3, 5, 8)
 PRIOR_TABLES = 20
 HELD_OUT = 2**40
 """First word of the seeds of held-out tables: no seed of pre-training is that large."""
+FORBIDDEN_SHARE = 0.001
+"""Part of the likelihood without masks in that under them."""
 K = 5
 """Examples of the method's default, which the yardsticks are given too."""
 
@@ -119,6 +123,7 @@ def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: 
             cells["zero-shot, k = 0"] = bits_per_cell(harmonic.log_likelihood(scored, seed=seed, without_examples=True))
         cells[f"zero-shot, k = {k}"] = bits_per_cell(harmonic.log_likelihood(scored, seed=seed))
     harmonic = Harmonic(backbone, k=K).start(split.train, derive_seed(seed, "fit"))
+    cells["zero-shot, masks"] = masked_bits(harmonic, scored, seed)
     examples = [harmonic.nearest_train_rows(table) for table in (split.val.iloc[val].reset_index(drop=True), scored)]
     guesses = yardsticks(split, *examples, val, test)
     cells |= {"marginal": guesses.marginal, "copy": guesses.copy, "copy or marginal": guesses.copy_or_marginal}
@@ -129,6 +134,7 @@ def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: 
         harmonic.fit(split.train, seed=derive_seed(seed, "fit"))
         costs = {"time_fit_s": time.perf_counter() - started, "batches": harmonic.report["batches"]}
         cells["fine-tuned"] = bits_per_cell(harmonic.log_likelihood(scored, seed=seed))
+        cells["fine-tuned, masks"] = masked_bits(harmonic, scored, seed)
         validity["fine-tuned"] = free_validity(harmonic, rows, seed)
     by_column = {
         name: dict(zip(split.schema.names, bits.mean(axis=0).round(3).tolist(), strict=True)) for name, bits in cells.items()
@@ -140,6 +146,14 @@ def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: 
         "validity": validity,
         "costs": costs,
     }
+
+
+def masked_bits(harmonic: Any, rows: Any, seed: int) -> np.ndarray:
+    """Bits of each cell as the sampler draws it, with a share for what its masks forbid; float64, shape (n, c)."""
+    from harmonic.metrics.leakage import bits_per_cell
+
+    under, without = (harmonic.log_likelihood(rows, seed=seed, masks=masks) for masks in (True, False))
+    return bits_per_cell(np.logaddexp(under + np.log(1 - FORBIDDEN_SHARE), without + np.log(FORBIDDEN_SHARE)))
 
 
 def free_validity(harmonic: Any, rows: int, seed: int) -> float:

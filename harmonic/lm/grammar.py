@@ -73,15 +73,17 @@ class Grammar:
                 raise BadInput(f"the model's tokenizer cannot write {what} of column {column.name!r}: choose another model.")
         return grammar
 
-    def accepts(self, state: int, tokens: Sequence[int]) -> bool:
-        """Whether these tokens lead from a state to the end."""
+    def path(self, state: int, tokens: Sequence[int]) -> list[int] | None:
+        """The state before each of these tokens, if they lead from a state to the end."""
+        states = []
         for token in tokens:
+            states.append(state)
             allowed = self.tokens[self.bounds[state] : self.bounds[state + 1]]
             place = int(np.searchsorted(allowed, token))
             if place == len(allowed) or allowed[place] != token:
-                return False
+                return None
             state = int(self.targets[self.bounds[state] + place])
-        return state == DONE
+        return states if state == DONE else None
 
     def restrict(self, logits: torch.Tensor, states: np.ndarray, left: np.ndarray) -> torch.Tensor:
         """Logits (b, v) with -inf for every token that may not come next.

@@ -1,6 +1,6 @@
 """How likely a model finds the cells of a row, given a prompt: in nats a cell, whatever the tokenizer cuts it into."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from harmonic.codec import QUOTE, Segments
+from harmonic.lm.grammar import DONE, FAR, Grammar
 from harmonic.lm.module import Compute, progress_bar
 from harmonic.lm.segments import SegmentEncoder, pad_left
 
@@ -25,10 +26,17 @@ class Scored:
     """What stands before each value, in the order of this row's columns."""
     values: Segments
     """The texts of its cells, in the same order."""
+    columns: Sequence[int]
+    """The number of the column of each."""
 
 
 def cell_log_likelihoods(
-    model: Any, encoder: SegmentEncoder, row: Callable[[int], Scored], n: int, compute: Compute
+    model: Any,
+    encoder: SegmentEncoder,
+    row: Callable[[int], Scored],
+    n: int,
+    compute: Compute,
+    grammar: Grammar | None = None,
 ) -> np.ndarray:
     """Log-likelihood of each cell in nats, float64, shape (n, c), in each row's own order of columns.
 
@@ -42,10 +50,11 @@ def cell_log_likelihoods(
         row: number to row.
         n: how many rows.
         compute: device and precision.
+        grammar: score as the sampler draws, under its masks; a cell that they forbid has minus infinity.
     """
     model.eval().to(compute.device)
     quote = encoder.encode([QUOTE])
-    rows = [_Tokens.of(row(number), encoder, quote) for number in range(n)]
+    rows = [_Tokens.of(row(number), encoder, quote, grammar) for number in range(n)]
     columns = max(int(tokens.cells.max()) for tokens in rows) + 1
     likelihoods = np.zeros((n, columns))
     by_length = np.argsort([-len(tokens.ids) for tokens in rows], kind="stable")
@@ -54,7 +63,8 @@ def cell_log_likelihoods(
         while done < n:
             longest = len(rows[by_length[done]].ids)
             numbers = by_length[done : done + max(1, BATCH_TOKENS // longest)]
-            scores = _score(model, [rows[number] for number in numbers], encoder.tokenizer.pad_token_id, compute.device)
+            batch = [rows[number] for number in numbers]
+            scores = _score(model, batch, encoder.tokenizer.pad_token_id, compute.device, grammar)
             for number, score in zip(numbers, scores, strict=True):
                 cells = rows[number].cells
                 np.add.at(likelihoods[number], cells[cells >= 0], score[cells >= 0])
@@ -70,24 +80,49 @@ class _Tokens:
     ids: list[int]
     cells: np.ndarray
     """int64, shape (a,), of the last a tokens, those of the row: the cell each belongs to, -1 for a key's."""
+    states: np.ndarray
+    """int64, shape (a,): under a grammar, the state before each token of a cell; `DONE` in cells that it forbids."""
+
+    @property
+    def forbidden(self) -> np.ndarray:
+        """Tokens of cells that the grammar forbids, bool, shape (a,)."""
+        return (self.cells >= 0) & (self.states == DONE)
 
     @classmethod
-    def of(cls, row: Scored, encoder: SegmentEncoder, quote: list[int]) -> "_Tokens":
+    def of(cls, row: Scored, encoder: SegmentEncoder, quote: list[int], grammar: Grammar | None) -> "_Tokens":
         ids = encoder.encode(row.prompt)
-        start, cells = len(ids), []
-        for place, (key, value) in enumerate(zip(row.keys, row.values, strict=True)):
+        cells: list[int] = []
+        states: list[int] = []
+        for place, (key, value, column) in enumerate(zip(row.keys, row.values, row.columns, strict=True)):
             key_ids, value_ids = encoder.encode([key]), [*encoder.encode([value]), *quote]
             ids += key_ids + value_ids
             cells += [-1] * len(key_ids) + [place] * len(value_ids)
-        assert len(ids) == start + len(cells)
-        return cls(ids, np.array(cells, dtype=np.int64))
+            path = grammar.path(grammar.starts[column], value_ids) if grammar else None
+            states += [DONE] * len(key_ids) + (path or [DONE] * len(value_ids))
+        return cls(ids, np.array(cells, dtype=np.int64), np.array(states, dtype=np.int64))
 
 
-def _score(model: Any, rows: list[_Tokens], pad: int, device: torch.device) -> list[np.ndarray]:
+def _score(model: Any, rows: list[_Tokens], pad: int, device: torch.device, grammar: Grammar | None) -> list[np.ndarray]:
     """Log-likelihood of each token of each row's own part."""
     ids, mask = (tensor.to(device) for tensor in pad_left([row.ids for row in rows], pad))
     longest = max(len(row.cells) for row in rows)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     output = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=longest + 1, use_cache=False)
-    scores = output.logits[:, :-1].float().log_softmax(-1).gather(2, ids[:, -longest:, None])[..., 0].double().cpu().numpy()
-    return [score[longest - len(row.cells) :] for score, row in zip(scores, rows, strict=True)]
+    logits = output.logits[:, :-1].float()
+    if grammar is not None:
+        logits = _restricted(logits, rows, grammar)
+    scores = logits.log_softmax(-1).gather(2, ids[:, -longest:, None])[..., 0].double().cpu().numpy()
+    own = [score[longest - len(row.cells) :] for score, row in zip(scores, rows, strict=True)]
+    if grammar is not None:
+        own = [np.where(row.forbidden, -np.inf, score) for score, row in zip(own, rows, strict=True)]
+    return own
+
+
+def _restricted(logits: torch.Tensor, rows: list[_Tokens], grammar: Grammar) -> torch.Tensor:
+    """Logits (b, a, v) under the masks wherever a cell's token is drawn."""
+    for number, row in enumerate(rows):
+        drawn = np.flatnonzero(row.states != DONE)
+        places = torch.from_numpy(logits.shape[1] - len(row.cells) + drawn).to(logits.device)
+        far = np.full(len(drawn), FAR)
+        logits[number, places] = grammar.restrict(logits[number, places], row.states[drawn], far)
+    return logits

@@ -29,6 +29,9 @@ def model_card(training: Mapping[str, Any], evaluations: Sequence[Mapping[str, A
         tokens=f"{training['tokens'] / 1e6:.1f}",
         steps=sum(phase["steps"] for phase in recipe["phases"]),
         phases=_phases(recipe["phases"]),
+        columns="{} to {}".format(*_span(recipe["phases"], "columns")),
+        table_rows="{} to {}".format(*_span(recipe["phases"], "rows")),
+        length=max(phase["length"] for phase in recipe["phases"]),
         seed=recipe["seed"],
         minutes=f"{training['seconds'] / 60:.0f}",
         device=machine["device"],
@@ -55,6 +58,11 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     return to_markdown(pd.DataFrame(rows))
 
 
+def _span(phases: Sequence[Mapping[str, Any]], trait: str) -> tuple[int, int]:
+    """Least and most of a trait over all phases."""
+    return min(phase["tables"][trait][0] for phase in phases), max(phase["tables"][trait][1] for phase in phases)
+
+
 def _phases(phases: Sequence[Mapping[str, Any]]) -> str:
     return _table(
         [
@@ -62,7 +70,12 @@ def _phases(phases: Sequence[Mapping[str, Any]]) -> str:
                 "steps": phase["steps"],
                 "sequences x tokens": f"{phase['rows']} x {phase['length']}",
                 "columns of a table": "{} to {}".format(*phase["tables"]["columns"]),
+                "rows": "{} to {}".format(*phase["tables"]["rows"]),
+                "noise": "{} to {}".format(*phase["tables"]["noise"]),
+                "numbers of few values": f"{phase['tables']['snapped']:.0%}",
                 "random tokens repeated": f"{phase['repeats']:.0%}",
+                "other tables' slots": "left out" if phase["bound_only"] else "kept",
+                "rates": "anew" if phase["anew"] else "go on",
             }
             for phase in phases
         ]
@@ -93,7 +106,9 @@ def _bits(evaluations: Sequence[Mapping[str, Any]]) -> str:
         "copy": "copy",
         "copy or marginal": "copy or marginal",
         "zero-shot, k = 5": "base, 5 neighbours",
+        "zero-shot, masks": "under masks",
         "fine-tuned": "base, fine-tuned",
+        "fine-tuned, masks": "under masks, fine-tuned",
     }
     return _table(
         [
@@ -154,7 +169,7 @@ after fine-tuning, it has from the fine-tuning.
 
 ## Data
 
-Tables of 3 to 22 columns and 48 to 1 500 rows: latent factors and clusters, a chain of random links with noise, seen
+Tables of {columns} columns and {table_rows} rows: latent factors and clusters, a chain of random links with noise, seen
 as measured, skewed, zero-inflated, bounded, counted, rounded and spiked numbers, years, Unix time stamps,
 identifiers, dates in five forms, booleans, categories of 2 to 60 values with words, invented words or codes for
 names, empty cells, and targets of 2 to 10 classes or a number. Each is written as HARMONIC's instructions (1 to 8
@@ -170,7 +185,9 @@ random slots (all of them for three tables in four, half or none for the others)
 
 {tokens} million tokens in {steps} steps, seed {seed}; {minutes} minutes on {threads} threads of a shared {device},
 {precision}, torch {torch}, transformers {transformers}, commit {commit}. Muon ({muon}, weight decay {decay}) for the
-matrices, AdamW ({adam}) for the rest, falling to nothing over the last {cooldown}. Prose and first rows weigh a tenth.
+matrices, AdamW ({adam}) for the rest, falling to nothing over the last {cooldown} of each cycle; the second cycle begins
+with rates and optimisers anew. Prose and first rows weigh a tenth. Where other tables' slots are left out, the
+softmax covers what it covers in use, when `bind` has dropped the slots that are bound to nothing.
 
 {phases}
 
@@ -185,7 +202,8 @@ the model takes from its context:
 Bits per cell (value and closing quote, given the key and all before) of up to {rows} test rows a table, lower is
 better. *marginal*: the column's distribution in train, exact values mixed with a histogram; *copy*: a random
 example's value, mixed with the uniform distribution; *copy or marginal*: both. Their shares are fitted on validation
-rows, column by column, so they know the table; the base model knows the five neighbours of the row alone.
+rows, column by column, and they fall back to what the column can hold, so they know the table; the base model knows
+the five neighbours of the row alone. *Under masks* it too knows what a column can hold, as when rows are sampled.
 
 {bits}
 
@@ -200,7 +218,7 @@ Share of rows that parse and obey the schema when the model writes keys and valu
 ## Limits
 
 * Small on purpose: it copies, counts and interpolates what stands before it, and knows no word's meaning.
-* Trained on sequences of up to 768 tokens and tables of up to 22 columns; wider tables work through fine-tuning.
+* Trained on sequences of up to {length} tokens and tables of {columns} columns; wider tables work through fine-tuning.
 * English-looking names; other scripts are read byte by byte. Free text is not its business.
 * Time stamps in seconds cost it more than the marginal does: it cannot divide by 86 400.
 * Before fine-tuning it trusts a majority of its examples too much: where four of five agree and the answer is the fifth's

@@ -43,6 +43,10 @@ def grammar(encoder):
     return Grammar.compile(RowCodec(SCHEMA), encoder)
 
 
+def accepts(grammar, state, tokens):
+    return grammar.path(state, tokens) is not None
+
+
 def test_tokens_stand_for_what_the_decoder_makes_of_them(encoder):
     """Oracle: the tokenizer's own decoder, on every token that is a text of its own."""
     texts = token_bytes(encoder.tokenizer)
@@ -69,7 +73,7 @@ def test_every_cut_of_a_valid_text_is_allowed(encoder, grammar):
     for length in range(4):
         for tokens in itertools.product(pieces, repeat=length):
             text = b"".join(texts[token] for token in tokens).decode()
-            assert grammar.accepts(grammar.starts[1], [*tokens, quote]) == bool(allowed.fullmatch(text)), text
+            assert accepts(grammar, grammar.starts[1], [*tokens, quote]) == bool(allowed.fullmatch(text)), text
             tried += bool(allowed.fullmatch(text))
     assert tried > 100
 
@@ -88,7 +92,7 @@ def test_restricting_leaves_exactly_what_goes_on(encoder, grammar):
     assert not first & {b"0", b"2", b"", b"-"}
 
 
-@pytest.mark.parametrize("budget", [1, 2, 6, 30])
+@pytest.mark.parametrize("budget", [2, 3, 6, 30])
 def test_a_text_without_end_ends_within_its_budget(encoder, grammar, budget):
     """Oracle: counting: a walk by random tokens of those left ends in so many, from inside an escape too."""
     rng = np.random.default_rng(budget)
@@ -123,7 +127,7 @@ def accepted(table, encoder):
     grammar = Grammar.compile(codec, encoder)
     for cells in codec.cells(table):
         for start, text in zip(grammar.starts, cells, strict=True):
-            assert grammar.accepts(start, encoder.encode([text, QUOTE])), text
+            assert accepts(grammar, start, encoder.encode([text, QUOTE])), text
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -178,6 +182,6 @@ def test_thousands_of_categories_and_days_compile_in_seconds(encoder):
     started = time.monotonic()
     grammar = Grammar.compile(RowCodec(schema), encoder)
     assert time.monotonic() - started < 60
-    assert grammar.accepts(grammar.starts[0], encoder.encode([names[-1], QUOTE]))
-    assert grammar.accepts(grammar.starts[1], encoder.encode(["29.02.2024", QUOTE]))
-    assert not grammar.accepts(grammar.starts[1], encoder.encode(["29.02.2023", QUOTE]))
+    assert accepts(grammar, grammar.starts[0], encoder.encode([names[-1], QUOTE]))
+    assert accepts(grammar, grammar.starts[1], encoder.encode(["29.02.2024", QUOTE]))
+    assert not accepts(grammar, grammar.starts[1], encoder.encode(["29.02.2023", QUOTE]))

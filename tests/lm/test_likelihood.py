@@ -6,6 +6,7 @@ import torch
 
 from harmonic.codec import CLOSE, QUOTE
 from harmonic.lm import likelihood
+from harmonic.lm.grammar import FAR, Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods
 from harmonic.lm.module import Compute
 
@@ -17,7 +18,7 @@ def rows(easy_codec, easy_table, easy_instructions):
     cells = easy_codec.cells(easy_table)[2:12]
     keys = [easy_codec.key(place, first=place == 0) for place in range(6)]
     return [
-        Scored(item.prompt[place % 3 * 4 :], keys, row)
+        Scored(item.prompt[place % 3 * 4 :], keys, row, list(range(6)))
         for place, (item, row) in enumerate(zip(easy_instructions, cells, strict=False))
     ]
 
@@ -66,7 +67,7 @@ def test_probabilities_of_one_token_values_sum_to_one(tiny_model, easy_encoder, 
     quote = easy_encoder.encode([QUOTE])[0]
     with torch.inference_mode():
         then = model(input_ids=torch.cat([ids, torch.tensor([[digit]])], 1)).logits[0, -1].double().softmax(-1)[quote]
-    scored = Scored(row.prompt, row.keys[:1], ["7"])
+    scored = Scored(row.prompt, row.keys[:1], ["7"], [0])
     found = cell_log_likelihoods(model, easy_encoder, lambda _: scored, 1, CPU)
     assert found[0, 0] == pytest.approx(float((first[digit] * then).log()), abs=1e-3)
     assert float(first.sum()) == pytest.approx(1)
@@ -89,9 +90,11 @@ def test_columns_stand_in_schema_order(learnt, easy_table, monkeypatch):
     """Oracle: a scorer that returns each cell's own column number, whatever the order the row was shown in."""
     seen = []
 
-    def scorer(model, encoder, row, n, compute):
+    def scorer(model, encoder, row, n, compute, grammar):
         keys = [learnt.codec.key(place, first=first) for first in (True, False) for place in range(6)]
         scored = [row(number) for number in range(n)]
+        assert grammar is None
+        assert all([keys.index(key) % 6 for key in item.keys] == list(item.columns) for item in scored)
         seen.extend(scored)
         return np.array([[keys.index(key) % 6 for key in item.keys] for item in scored], dtype=float)
 
@@ -111,3 +114,37 @@ def test_a_row_is_never_shown_with_itself(learnt, easy_table):
     assert not (learnt.nearest_train_rows(easy_table, own) == own[:, None]).any()
     assert (learnt.nearest_train_rows(easy_table)[:, 0] == own).all()
     assert CLOSE == "}"
+
+
+def test_under_masks_against_a_pass_with_masks_by_hand(rows, tiny_model, easy_codec, easy_encoder):
+    """Oracle: each token's probability among those that the grammar allows there, from one pass without padding."""
+    model = tiny_model("llama", len(easy_encoder.tokenizer))
+    grammar = Grammar.compile(easy_codec, easy_encoder)
+    found = cell_log_likelihoods(model, easy_encoder, rows.__getitem__, len(rows), CPU, grammar)
+    free = cell_log_likelihoods(model, easy_encoder, rows.__getitem__, len(rows), CPU)
+    for row, cells, without in zip(rows, found, free, strict=True):
+        ids = easy_encoder.encode(row.prompt)
+        for place, (key, value) in enumerate(zip(row.keys, row.values, strict=True)):
+            ids += easy_encoder.encode([key])
+            wanted = 0.0
+            state = grammar.starts[place]
+            for token in easy_encoder.encode([value, QUOTE]):
+                with torch.inference_mode():
+                    logits = model(input_ids=torch.tensor([ids])).logits[0, -1].double()
+                allowed = grammar.tokens[grammar.bounds[state] : grammar.bounds[state + 1]]
+                targets = grammar.targets[grammar.bounds[state] : grammar.bounds[state + 1]]
+                live = allowed[grammar.distances[targets] < FAR].tolist()
+                wanted += float(logits[token] - torch.logsumexp(logits[live], 0))
+                state = int(targets[allowed.tolist().index(token)])
+                ids.append(token)
+            assert cells[place] == pytest.approx(wanted, abs=1e-3)
+            assert cells[place] > without[place]
+
+
+def test_a_cell_that_the_masks_forbid_has_no_likelihood_at_all(rows, tiny_model, easy_codec, easy_encoder):
+    """Oracle: the grammar: 100 is beyond the column's range; the cells beside it keep theirs."""
+    model = tiny_model("llama", len(easy_encoder.tokenizer))
+    grammar = Grammar.compile(easy_codec, easy_encoder)
+    row = Scored(rows[0].prompt, rows[0].keys, ["100", *rows[0].values[1:]], rows[0].columns)
+    found = cell_log_likelihoods(model, easy_encoder, lambda number: row, 1, CPU, grammar)[0]
+    assert np.isneginf(found).tolist() == [True, *[False] * 5]
