@@ -221,8 +221,8 @@ Share of rows that parse and obey the schema when the model writes keys and valu
 * Trained on sequences of up to {length} tokens and tables of {columns} columns; wider tables work through fine-tuning.
 * English-looking names; other scripts are read byte by byte. Free text is not its business.
 * Time stamps in seconds cost it more than the marginal does: it cannot divide by 86 400.
-* Before fine-tuning it trusts a majority of its examples too much: where four of five agree and the answer is the fifth's
-  value, it pays several bits more than it should, the more the wider the table.
+* Before fine-tuning it does not know which words belong to which column, and spends probability on those of others; the
+  sampler's masks tell it (compare the columns of bits). Where examples disagree, its shares are still off by bits.
 * It leans on its examples: rows prompted with a train row's neighbours come near that row on tables of few, coarse columns.
 * It keeps no secret of its own, having none; a *fine-tuned* copy is as private as the table it was tuned on.
 """
