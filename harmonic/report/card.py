@@ -119,7 +119,7 @@ def _bits(evaluations: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _shots(evaluations: Sequence[Mapping[str, Any]]) -> str:
-    keys = [key for key in evaluations[0]["bits_per_cell"] if key.startswith("zero-shot")]
+    keys = [key for key in evaluations[0]["bits_per_cell"] if key.startswith("zero-shot, k")]
     titles = {key: key.removeprefix("zero-shot, ") for key in keys}
     return _table(
         [
