@@ -120,11 +120,19 @@ def test_a_folder_that_is_not_there_while_offline(command, tmp_path, monkeypatch
 
 
 def test_the_whole_way_with_a_language_model(command, csv, tmp_path):
-    """Oracle: the contract: a model that learnt nothing fails in sampling, its references stand, and the status says so."""
-    answer = command("dataset=csv", f"dataset.path={csv}", "method=harmonic", *TINY, "method.k=2")
+    """Oracle: the contract: without masks, a model that learnt nothing fails in sampling, its references stand, and the
+    status says so; with them it writes all of its rows at the first try, and the record says what they did."""
+    own = ("dataset=csv", f"dataset.path={csv}", "method=harmonic", *TINY, "method.k=2")
+    answer = command(*own, "method.sampling.decoding.form=given")
     check_mistake(answer, "mine/harmonic", "failed in sample", "rows were valid after")
     assert len(records_in(tmp_path)) == 3
     assert "failed" in answer[1]
+    status, _, _ = command(*own)
+    assert status == 0
+    found = [json.loads(path.read_text()) for path in records_in(tmp_path)]
+    (done,) = [record for record in found if record["cell"]["method"] == "harmonic" and record["status"] == "done"]
+    assert done["fit"]["generation"]["validity"] == 1
+    assert list(done["fit"]["masks"]) == ["size", "colour", "y"]
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,11 @@ def test_a_bundled_table(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "wine.json").read_text())
     cells, columns = found["bits_per_cell"], found["bits_by_column"]
-    assert [name for name in cells if name.startswith("zero-shot")] == [f"zero-shot, k = {k}" for k in (0, 1, 3, 5, 8)]
+    assert [name for name in cells if name.startswith("zero-shot, k")] == [f"zero-shot, k = {k}" for k in (0, 1, 3, 5, 8)]
     assert cells["zero-shot, k = 8"] < cells["zero-shot, k = 1"] < cells["zero-shot, k = 0"]
     assert all(columns["zero-shot, k = 5"][name] < columns["zero-shot, k = 0"][name] for name in columns["marginal"])
     assert "fine-tuned" not in cells
+    assert cells["zero-shot, masks"] < cells["zero-shot, k = 5"]
     assert 0 <= found["validity"]["zero-shot"] <= 1
     assert f"{cells['copy']:.3f}" in done.stdout
 
