@@ -212,7 +212,7 @@ class Harmonic:
         Args:
             n: how many.
             seed: of everything that is drawn.
-            work_dir: where shards are kept.
+            work_dir: where shards are kept, a folder of this call's own: another call would take them for its rows.
             conditions: n rows of some columns, which the rows returned hold as they are; an empty cell is no condition.
         """
         if conditions is not None:
@@ -244,13 +244,12 @@ class Harmonic:
         decoding = self.sampling.decoding
         if decoding.form != "valid":
             raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
-        within = self.schema.task != "regression" and self.label_rule == "same_class"
         rng = np.random.default_rng(derive_seed(seed, "conditions"))
-        anchors = conditions.anchors(self.train, self.schema, self.groups, rng, within_class=within)
+        anchors = conditions.anchors(self.train, self.schema, self.groups, rng, within_class=self._within_class)
 
         def prompt(row: int, attempt: int) -> Prompt:
             order = self._column_order(seed, "conditions", row, attempt) or list(range(len(self.schema.columns)))
-            order = conditions.order(row, self.schema, order, target_last=within)
+            order = conditions.order(row, self.schema, order, target_last=self._within_class)
             known = {place: conditions.texts[row][place] for place in np.flatnonzero(conditions.known[row]).tolist()}
             examples = self.groups.neighbours[anchors[row]]
             return replace(self._as_dialogue(self._prompt_of(examples, order)), given=known)
@@ -259,6 +258,11 @@ class Harmonic:
         read = self.codec.read
         generation = complete_rows(writer, prompt, read, len(conditions), compute=self.compute, work_dir=work_dir)
         return conditions.keep(self._table(generation), self.schema)
+
+    @property
+    def _within_class(self) -> bool:
+        """Whether the examples of a row are of its class."""
+        return self.schema.task != "regression" and self.label_rule == "same_class"
 
     def _table(self, generation: Generation) -> pd.DataFrame:
         self.report |= {"generation": generation.counts(), "masks": generation.by_column(self.schema.names)}
@@ -314,9 +318,8 @@ class Harmonic:
 
     def nearest_train_rows(self, rows: pd.DataFrame, own: np.ndarray | None = None) -> np.ndarray:
         """The train rows that `log_likelihood` shows with each row, nearest first, int64, shape (n, k)."""
-        within = self.schema.task != "regression" and self.label_rule == "same_class"
         encoder = Encoder.fit(self.train, self.schema)
-        return mixed_neighbours(encoder, rows, self.train, self.k, within_class=within, own=own)
+        return mixed_neighbours(encoder, rows, self.train, self.k, within_class=self._within_class, own=own)
 
     def save(self, folder: Path) -> None:
         """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""

@@ -13,11 +13,11 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from harmonic import env
 from harmonic.arguments import read_arguments
@@ -59,17 +59,13 @@ def main(arguments: list[str]) -> int:
 
 def measure(dataset: str, model: str, steps: int, rows: int, repeats: int, seed: int) -> dict[str, Any]:
     """Time per row of each system, in JSON's types."""
-    from dataclasses import replace
-
     from harmonic.datasets import load_dataset
-    from harmonic.lm.batches import Training
-    from harmonic.lm.load import Pretrained
+    from harmonic.lm.load import BASE
     from harmonic.method import Harmonic
 
-    config = yaml.safe_load((Path(__file__).parent.parent / "conf" / "model" / "base.yaml").read_text())
-    recipe = Training(**{name: value for name, value in config["training"].items() if name != "_target_"})
-    recipe = replace(recipe, min_steps=min(steps, recipe.min_steps), max_steps=steps)
-    harmonic = Harmonic(Pretrained(model, dtype=config["dtype"], training=recipe))
+    backbone = replace(BASE, path=model)
+    training = replace(backbone.training, min_steps=min(steps, backbone.training.min_steps), max_steps=steps)
+    harmonic = Harmonic(replace(backbone, training=training))
     harmonic.fit(load_dataset(dataset, seed=seed).train, seed=seed)
     systems = _Systems(harmonic, rows, seed)
     systems.ours()  # warms up, and leaves the texts that the bound reads

@@ -15,11 +15,11 @@ import itertools
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from harmonic import env
 from harmonic.arguments import read_arguments
@@ -64,12 +64,9 @@ def main(arguments: list[str]) -> int:
 def evaluate(dataset: str, model: str, rows: int, seed: int, fine_tune: bool) -> dict[str, Any]:
     """All figures of one table, or of PRIOR_TABLES tables of the prior, in JSON's types; at most `rows` test rows in all."""
     from harmonic.datasets import load_dataset
-    from harmonic.lm.batches import Training
-    from harmonic.lm.load import Pretrained
+    from harmonic.lm.load import BASE
 
-    config = yaml.safe_load((Path(__file__).parent.parent / "conf" / "model" / "base.yaml").read_text())
-    recipe = Training(**{name: value for name, value in config["training"].items() if name != "_target_"})
-    backbone = Pretrained(model, dtype=config["dtype"], training=recipe)
+    backbone = replace(BASE, path=model)
     if dataset == "prior":
         splits, rows = [prior_split(number) for number in range(PRIOR_TABLES)], rows // PRIOR_TABLES
     else:

@@ -5,7 +5,7 @@ meant for whole texts: an alternative may be the beginning of another.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import pandas as pd
@@ -41,7 +41,7 @@ def value_pattern(codec: RowCodec, column: Column, *, empty: bool = True) -> str
     elif column.kind == "datetime":
         pattern = _moments(column)
     elif published and column.kind == "decimal":
-        pattern = _any_of([numbers(column, places) for places in range(column.places, 0, -1)])
+        pattern = _any_of([numbers(column, places) for places in range(1, column.places + 1)])
     else:
         pattern = numbers(column, column.places)
         if published and column.dtype == "float64":
@@ -66,16 +66,11 @@ def numbers(column: Column, places: int) -> str:
     low = int(Decimal(repr(float(column.low))).scaleb(places).to_integral_value(ROUND_CEILING))
     high = int(Decimal(repr(float(column.high))).scaleb(places).to_integral_value(ROUND_FLOOR))
     parts = []
-    if low < 0 <= high or low <= high < 0:
-        parts.append(_signed(max(1, -high), -low, places))
+    if low < 0 and low <= high:
+        parts.append(f"-{_naturals(max(1, -high), -low, places)}")
     if high >= 0:
         parts.append(_naturals(max(0, low), high, places))
-    return _any_of([part for part in parts if part])
-
-
-def _signed(low: int, high: int, places: int) -> str:
-    found = _naturals(low, high, places)
-    return f"-{found}" if found else ""
+    return _any_of(parts)
 
 
 def _naturals(low: int, high: int, places: int) -> str:
@@ -124,8 +119,7 @@ def _any_of(patterns: Sequence[str]) -> str:
     return unique[0] if len(unique) == 1 else f"(?:{'|'.join(unique)})" if unique else ""
 
 
-Fields = dict[str, str]
-FIELDS: Fields = {
+FIELDS = {
     "Y": "[0-9]{4}",
     "y": "[0-9]{2}",
     "m": "(?:1[0-2]|0?[1-9])",
@@ -186,20 +180,17 @@ def _format_pieces(column: Column) -> list[tuple[str, str]]:
 
 
 def _day_pieces(day: pd.Timestamp, pieces: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    write: dict[str, Callable[[], str]] = {
-        "Y": lambda: f"{day.year:04}",
-        "m": lambda: f"{day.month}" if day.month > 9 else f"0?{day.month}",
-        "d": lambda: f"{day.day}" if day.day > 9 else f"0?{day.day}",
-    }
-    return tuple(write[field]() if field else literal(text) for field, text in pieces)
+    month, number = (str(part) if part > 9 else f"0?{part}" for part in (day.month, day.day))
+    fields = {"Y": f"{day.year:04}", "m": month, "d": number}
+    return tuple(fields[field] if field else literal(text) for field, text in pieces)
 
 
 def _tree(texts: Sequence[tuple[str, ...]]) -> str:
     """One expression for many texts of equally many pieces: what they begin with is written once."""
     if not texts[0]:
         return ""
-    ordered = sorted(texts, reverse=True)
-    parts = {head: _tree([text[1:] for text in rest]) for head, rest in itertools.groupby(ordered, key=lambda text: text[0])}
+    by_head = itertools.groupby(sorted(texts), key=lambda text: text[0])
+    parts = {head: _tree([text[1:] for text in rest]) for head, rest in by_head}
     by_rest: dict[str, list[str]] = {}
     for head, rest in parts.items():
         by_rest.setdefault(rest, []).append(head)
