@@ -141,8 +141,12 @@ def _fit(run: _Run, split: Split) -> Synthesizer:
 
 
 def _fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a method's configuration can change what it learns: neither how it samples nor when it saves checkpoints."""
-    meaning = {name: value for name, value in method.items() if name != "sampling"}
+    """What of a method's configuration can change what it learns: neither how it samples nor when it saves checkpoints.
+
+    A budget that is not set is as if it were not there: methods came before their budgets.
+    """
+    unset = {name for name in ("budget", "max_minutes") if method.get(name) is None}
+    meaning = {name: value for name, value in method.items() if name not in unset | {"sampling"}}
     if "compute" in meaning:
         meaning["compute"] = {k: v for k, v in meaning["compute"].items() if k != "checkpoint_minutes"}
     return meaning

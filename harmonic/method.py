@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 import pandas as pd
 
+from harmonic.budget import Budget, check_budget, check_minutes
 from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, frequent_segments, instruction, wrap
 from harmonic.conditions import Conditions
 from harmonic.encoding import Encoder
@@ -19,13 +20,14 @@ from harmonic.lm.batches import plan_batches
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods
-from harmonic.lm.module import Compute, fine_tune
+from harmonic.lm.module import fine_tune
 from harmonic.lm.sampler import Generation, RowWriter, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, make_groups, mixed_neighbours
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table, schema_of
+from harmonic.training import Compute
 
 Order = Literal["shuffled", "fixed"]
 Prompts = Literal["neighbours", "random"]
@@ -94,6 +96,9 @@ class Harmonic:
         max_instructions: fine-tune on this many groups drawn at random instead of all.
         sampling: how the model is prompted and read.
         compute: device, precision, checkpoints.
+        budget: smoke fine-tunes for ten steps, whatever the model's recipe; otherwise the recipe is the budget: that of
+            model=base takes minutes, that of model=llama2_7b_chat is the authors'.
+        max_minutes: end fine-tuning after this long.
     """
 
     def __init__(
@@ -109,6 +114,8 @@ class Harmonic:
         max_instructions: int | None = None,
         sampling: Sampling | None = None,
         compute: Compute | None = None,
+        budget: Budget | None = None,
+        max_minutes: float | None = None,
     ) -> None:
         if not 1 <= k <= MAX_EXAMPLES:
             raise BadInput(f"method.k must lie between 1 and {MAX_EXAMPLES}, but is {k}.")
@@ -119,6 +126,7 @@ class Harmonic:
         if max_instructions is not None:
             check_at_least("method.max_instructions", max_instructions, 1)
         self.backbone = load.backbone(model)
+        self.budget, self.max_minutes = check_budget(budget), check_minutes(max_minutes)
         self.k = k
         self.distance: Distance = distance
         self.label_rule: LabelRule = label_rule
@@ -137,13 +145,13 @@ class Harmonic:
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
         """Fine-tune on the instructions of train; a run that was killed resumes from `work_dir`."""
         self.start(train, seed)
-        training = self.backbone.training
+        training = self.backbone.training.within(self.budget)
         context = getattr(self.model.config, "max_position_embeddings", None)
         if context is not None and context < training.max_length:
             training = replace(training, max_length=context)
         lengths = self._instruction_lengths()
         batches = plan_batches(lengths, training, derive_seed(seed, "batches"))
-        losses = fine_tune(
+        losses, run = fine_tune(
             self.model,
             self.encoder,
             batches,
@@ -152,12 +160,13 @@ class Harmonic:
             self.compute,
             seed=derive_seed(seed, "dropout"),
             work_dir=work_dir,
+            max_minutes=self.max_minutes,
         )
         self.report = {
             "rows": len(train),
             "instructions": len(self.groups),
-            "batches": len(batches),
-            "epochs": batches[-1][0] + 1,
+            **run.report(self.max_minutes),
+            "epochs": batches[run.done - 1][0] + 1,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "trained_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             "loss_first": float(np.mean(losses[:20])),

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
         options = read_arguments(own, OWN, ["out"])
         env.set_threads(options["threads"])
         from harmonic.lm.base.pretrain import Recipe, pretrain
-        from harmonic.lm.module import Compute
+        from harmonic.training import Compute
 
         plain = {field.name: getattr(Recipe(), field.name) for field in fields(Recipe) if field.name != "phases"}
         rest = [argument for argument in arguments if argument not in own]

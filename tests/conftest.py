@@ -181,8 +181,8 @@ def quick_harmonic() -> Callable[..., Any]:
     from harmonic.lm.batches import Training
     from harmonic.lm.decoding import Decoding
     from harmonic.lm.load import Scratch
-    from harmonic.lm.module import Compute
     from harmonic.method import Harmonic, Sampling
+    from harmonic.training import Compute
 
     def build(steps: int = 220, model: Any = None, compute: Any = None, **settings: Any) -> Harmonic:
         training = Training("all", min_steps=steps, batch_size=8, learning_rate=5e-3, warmup=0.05, max_length=1024)

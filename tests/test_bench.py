@@ -38,7 +38,7 @@ HARMONIC = {
         "decoding": {"_target_": "harmonic.lm.decoding.Decoding", "temperature": 0.7, "max_tries": 100},
     },
     "compute": {
-        "_target_": "harmonic.lm.module.Compute",
+        "_target_": "harmonic.training.Compute",
         **{"accelerator": "cpu", "precision": "32-true", "checkpoint_minutes": 0.0},
     },
 }

@@ -9,7 +9,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "words": ("errors", "seed", "schema", "table", "infer", "encoding", "store", "env", "constraints", "arguments"),
+    "words": (
+        "errors",
+        "seed",
+        "schema",
+        "table",
+        "infer",
+        "encoding",
+        "store",
+        "env",
+        "constraints",
+        "arguments",
+        "budget",
+    ),
+    "training": ("training",),
     "data": ("bundled", "download", "hygiene", "datasets"),
     "text": ("codec", "neighbours", "conditions"),
     "lm": ("lm",),
@@ -27,14 +40,15 @@ MAY_IMPORT = {
     "words": (),
     "data": ("words",),
     "text": ("words",),
-    "lm": ("words", "text"),
-    "method": ("words", "text", "lm"),
-    "baselines": ("words", "data", "text", "lm", "method"),
+    "training": ("words",),
+    "lm": ("words", "training", "text"),
+    "method": ("words", "training", "text", "lm"),
+    "baselines": ("words", "training", "data", "text", "lm", "method"),
     "metrics": ("words", "text"),
     "record": ("words",),
     "bench": ("words", "data", "method", "record"),
     "report": ("words", "record"),
-    "scripts": ("words", "data", "text", "lm", "method", "metrics", "record", "report"),
+    "scripts": ("words", "training", "data", "text", "lm", "method", "metrics", "record", "report"),
     "entry": ("words", "data", "method", "bench", "record", "report"),
 }
 """The allowed edges, besides those within a layer. Metrics get their data and the method handed in; reports, records."""

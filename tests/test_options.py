@@ -6,8 +6,8 @@ from baselines.file import File
 from harmonic.errors import BadInput
 from harmonic.lm.batches import Training
 from harmonic.lm.decoding import Decoding
-from harmonic.lm.module import Compute
 from harmonic.method import Harmonic, Sampling
+from harmonic.training import Compute
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 
+from harmonic.budget import Budget
 from harmonic.codec import Instruction
 from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm.segments import SegmentEncoder, pad_left
@@ -53,6 +54,10 @@ class Training:
             check_at_least("training.max_steps", self.max_steps, max(1, self.min_steps))
         for option in ("min_steps", "learning_rate", "warmup", "weight_decay", "clip"):
             check_at_least(f"training.{option}", getattr(self, option), 0)
+
+    def within(self, budget: Budget | None) -> "Training":
+        """The recipe, cut to ten steps under budget=smoke; any other budget is the model's own affair."""
+        return replace(self, epochs=1, min_steps=0, max_steps=10) if budget == "smoke" else self
 
 
 Batch = dict[str, torch.Tensor]

@@ -9,8 +9,8 @@ import torch
 
 from harmonic.codec import QUOTE, Segments
 from harmonic.lm.grammar import DONE, FAR, Grammar
-from harmonic.lm.module import Compute, progress_bar
 from harmonic.lm.segments import SegmentEncoder, pad_left
+from harmonic.training import Compute, progress_bar
 
 BATCH_TOKENS = 24_000
 """Tokens read at once, padding included."""

@@ -14,9 +14,9 @@ import torch
 from harmonic.codec import Unreadable
 from harmonic.errors import SamplingFailed
 from harmonic.lm.decoding import Decoding, Prompt, Written
-from harmonic.lm.module import Compute, progress_bar
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.store import write_atomically
+from harmonic.training import Compute, progress_bar
 
 PATIENCE = 256
 """Tries without a single valid row after which sampling gives up."""

@@ -14,11 +14,11 @@ from harmonic.datasets import load_dataset
 from harmonic.errors import BadInput
 from harmonic.lm.decoding import STEP_COST, Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
-from harmonic.lm.module import Compute
 from harmonic.lm.sampler import sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.schema import Column, Schema
 from harmonic.table import schema_of
+from harmonic.training import Compute
 
 CPU = Compute("cpu", "32-true")
 LIMITS = Limits(row=24, value=6)

@@ -8,7 +8,7 @@ from harmonic.codec import CLOSE, QUOTE
 from harmonic.lm import likelihood
 from harmonic.lm.grammar import FAR, Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods
-from harmonic.lm.module import Compute
+from harmonic.training import Compute
 
 CPU = Compute("cpu", "32-true")
 

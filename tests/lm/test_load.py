@@ -15,7 +15,7 @@ from harmonic.errors import BadInput
 from harmonic.lm.base import FOLDER
 from harmonic.lm.batches import Training
 from harmonic.lm.load import BASE, Lora, Pretrained, Scratch, backbone, save
-from harmonic.lm.module import Compute
+from harmonic.training import Compute
 
 TINY = Scratch(hidden_size=32, layers=1, heads=2, mlp_size=64, vocab_size=300, max_length=512)
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from harmonic.lm.batches import Training, collate, plan_batches
-from harmonic.lm.module import CHECKPOINT, Compute, FineTuning, fine_tune
+from harmonic.lm.module import FineTuning, fine_tune
+from harmonic.training import CHECKPOINT, Compute
 
 CPU = Compute("cpu", "32-true", checkpoint_minutes=0)
 FAMILIES = ("llama", "gpt2", "qwen3")
@@ -59,7 +60,7 @@ def run(model, encoder, instructions, training, work_dir=None, stop_at=None, err
             raise error("killed")
         return instructions[number]
 
-    losses = fine_tune(model, encoder, batches, instruct, training, CPU, seed=5, work_dir=work_dir)
+    losses, _ = fine_tune(model, encoder, batches, instruct, training, CPU, seed=5, work_dir=work_dir)
     return losses, asked
 
 
@@ -213,3 +214,35 @@ def test_the_rate_rises_and_falls_over_the_whole_run(tiny_model, vocabulary):
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0)
     assert all(after < before for before, after in pairwise(rates[2:]))
     assert made["lr_scheduler"]["interval"] == "step"
+
+
+def test_the_clock_ends_a_run_at_a_whole_step(make, easy_encoder, easy_instructions, tmp_path):
+    """Oracle: the plan: no time at all is one optimiser step of two batches, on disk as in memory; time enough is all 11."""
+    training = Training(epochs=2, batch_size=4, accumulate=2)
+    batches = plan_batches(np.arange(len(easy_instructions)), training, seed=3)[:11]
+
+    def tuned(max_minutes, work_dir=None):
+        model = make["gpt2"]()
+        before = weights(model)
+        losses, went = fine_tune(
+            model,
+            easy_encoder,
+            batches,
+            lambda _, number: easy_instructions[number],
+            training,
+            CPU,
+            seed=5,
+            work_dir=work_dir,
+            max_minutes=max_minutes,
+        )
+        assert not equal(before, weights(model))
+        return losses, went
+
+    losses, went = tuned(0)
+    assert (went.batches, went.done, len(losses)) == (11, 2, 2)
+    assert went.report(0)["batches_done"] == 2
+    assert tuned(60)[1].done == 11
+    _, went = tuned(1e-9, tmp_path)
+    before = torch.load(tmp_path / CHECKPOINT, weights_only=True)["callbacks"]["Clock"]["minutes"]
+    assert 0 < before <= went.minutes
+    assert tuned(before + 60, tmp_path)[1].minutes > before  # minutes before a kill count

@@ -15,10 +15,10 @@ from harmonic.errors import SamplingFailed
 from harmonic.lm import sampler
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
-from harmonic.lm.module import Compute
 from harmonic.lm.sampler import PATIENCE, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.schema import Column, Schema
+from harmonic.training import Compute
 
 CPU = Compute("cpu", "32-true")
 FAMILIES = ("llama", "gpt2", "qwen3")
@@ -304,7 +304,7 @@ import conftest
 from harmonic.lm import sampler
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.load import table_tokenizer
-from harmonic.lm.module import Compute
+from harmonic.training import Compute
 from harmonic.lm.segments import SegmentEncoder
 
 rank, world, file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

@@ -25,9 +25,9 @@ from harmonic import env
 from harmonic.lm.base.documents import FIXED, Document, Part, Reader, table_documents, training_texts
 from harmonic.lm.base.prior import Ranges
 from harmonic.lm.load import random_llama
-from harmonic.lm.module import Checkpoints, Compute, Stream, fit_stream, quiet_trainer, resume_point
 from harmonic.lm.vocabulary import base_tokenizer
 from harmonic.seed import derive_seed
+from harmonic.training import Checkpoints, Compute, Stream, fit_stream, quiet_trainer, resume_point
 
 EARLY_WEIGHT = 0.1
 """Loss weight of prose and first rows, which nothing in the text foretells."""

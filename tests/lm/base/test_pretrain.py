@@ -29,7 +29,7 @@ from harmonic.lm.base.pretrain import (
     token_losses,
 )
 from harmonic.lm.base.prior import Ranges
-from harmonic.lm.module import Compute, Stream, fit_stream, quiet_trainer
+from harmonic.training import Compute, Stream, fit_stream, quiet_trainer
 
 PHASES = (Phase(4, 2, 128, Ranges(columns=(3, 4)), repeats=0.5), Phase(4, 2, 192, Ranges(columns=(3, 6))))
 TINY = Recipe(

@@ -1,0 +1,244 @@
+"""What everything that is trained shares: a device, a bar, a clock, and a run that survives a kill bit for bit."""
+
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+
+from harmonic.errors import BadInput, check_at_least, check_choice
+
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+CHECKPOINT = "last.ckpt"
+Accelerator = Literal["auto", "cpu", "gpu"]
+Batch = Any
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a language model runs (the `trainer` group)."""
+
+    accelerator: Accelerator = "auto"
+    precision: str = "auto"
+    """A Lightning precision; auto is bf16-mixed where the device computes in bfloat16, else 32-true."""
+    checkpoint_minutes: float = 2.0
+    """What a kill costs at most."""
+
+    def __post_init__(self) -> None:
+        check_choice("trainer.accelerator", self.accelerator, Accelerator)
+        check_at_least("trainer.checkpoint_minutes", self.checkpoint_minutes, 0)
+
+    @property
+    def device(self) -> torch.device:
+        """The device tensors live on."""
+        if self.accelerator == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise BadInput("trainer.accelerator=gpu needs a GPU that torch can use, but there is none: use trainer=auto.")
+        return torch.device("cuda" if self.accelerator == "gpu" else "cpu")
+
+    @property
+    def resolved_precision(self) -> str:
+        """The Lightning precision in use."""
+        if self.precision != "auto":
+            return self.precision
+        if self.device.type == "cuda":
+            return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+        return "bf16-mixed" if self.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+    def autocast(self) -> torch.autocast:
+        """The precision of training, for inference."""
+        precision = self.resolved_precision
+        dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=not precision.startswith("32"))
+
+
+class Stream(IterableDataset):
+    """The batches of a run from `start` on."""
+
+    def __init__(self, make: Callable[[int], Batch], start: int, stop: int) -> None:
+        self.make, self.start, self.stop = make, start, stop
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.make(number) for number in range(self.start, self.stop))
+
+
+class Checkpoints(Callback):
+    """Every few minutes, one checkpoint, written aside and renamed: a kill leaves the old one or the new one whole."""
+
+    def __init__(self, folder: Path, minutes: float) -> None:
+        self.folder, self.seconds = folder, minutes * 60
+        self.last = time.monotonic()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Save where the time has come and an optimiser step is whole."""
+        steps_whole = trainer.fit_loop.epoch_loop.batch_idx + 1
+        if time.monotonic() - self.last < self.seconds or steps_whole % trainer.accumulate_grad_batches:
+            return
+        aside = self.folder / f"{CHECKPOINT}.{os.getpid()}"
+        trainer.save_checkpoint(aside)
+        aside.replace(self.folder / CHECKPOINT)
+        self.last = time.monotonic()
+
+
+def resume_point(work_dir: Path | None) -> tuple[Path | None, int]:
+    """The checkpoint that `Checkpoints` left in a folder, and the number of the batch to go on with; None and 0 without."""
+    if work_dir is None or not (work_dir / CHECKPOINT).exists():
+        return None, 0
+    checkpoint = work_dir / CHECKPOINT
+    loops = torch.load(checkpoint, map_location="cpu", weights_only=True)["loops"]
+    return checkpoint, loops["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
+
+
+class Clock(Callback):
+    """Ends a run when its time is up, at a whole optimiser step; minutes before a kill count."""
+
+    def __init__(self, max_minutes: float | None) -> None:
+        self.limit = float("inf") if max_minutes is None else max_minutes
+        self.before = 0.0
+        self.started = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        """Of training so far."""
+        return self.before + (time.monotonic() - self.started) / 60
+
+    def on_train_start(self, *_: Any) -> None:
+        """Count from here."""
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Stop where the time is up."""
+        steps_whole = trainer.fit_loop.epoch_loop.batch_idx + 1
+        if self.minutes >= self.limit and steps_whole % trainer.accumulate_grad_batches == 0:
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The minutes, for a checkpoint."""
+        return {"minutes": self.minutes}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the minutes from a checkpoint."""
+        self.before = state_dict["minutes"]
+
+
+class _Progress(Callback):
+    """A bar in rows, with the loss, rows/s and the time left."""
+
+    def __init__(self, what: str, sizes: Sequence[int], start: int) -> None:
+        self.what, self.sizes, self.start = what, sizes, start
+        self.bar: tqdm | None = None
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.bar = progress_bar(self.what, sum(self.sizes), sum(self.sizes[: self.start]))
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix(loss=f"{np.mean(module.losses[-50:]):.3f}", refresh=False)
+            self.bar.update(self.sizes[batch_idx])
+
+    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def on_exception(self, trainer: lightning.Trainer, module: Any, exception: BaseException) -> None:
+        self.teardown(trainer, module, "fit")
+
+
+def progress_bar(what: str, total: int, done: int = 0) -> tqdm:
+    """A progress bar in rows on stderr; where that is no terminal, a line every half minute."""
+    interval = 0.3 if sys.stderr.isatty() else 30.0
+    return tqdm(total=total, initial=done, desc=what, unit="row", mininterval=interval, leave=False, dynamic_ncols=True)
+
+
+def quiet_trainer(compute: Compute, callbacks: Sequence[Callback], **settings: Any) -> lightning.Trainer:
+    """A trainer for one pass over a stream that is all of a run: its callbacks do the talking and the saving."""
+    return lightning.Trainer(
+        accelerator="gpu" if compute.device.type == "cuda" else compute.device.type,
+        devices=1,
+        precision=compute.resolved_precision,
+        max_epochs=1,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **settings,
+    )
+
+
+def fit_stream(
+    trainer: lightning.Trainer, module: lightning.LightningModule, loader: DataLoader, checkpoint: Path | None
+) -> None:
+    """Train on what is left of a stream, from the checkpoint it stopped at; Ctrl-C is a KeyboardInterrupt."""
+    try:
+        trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of a Ctrl-C
+        raise KeyboardInterrupt from stop
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a training run went."""
+
+    batches: int
+    """Planned."""
+    done: int
+    """Of these; fewer where the time was up."""
+    minutes: float
+
+    def report(self, max_minutes: float | None) -> dict[str, Any]:
+        """For the record, where costs stand elsewhere."""
+        return {"batches": self.batches, "batches_done": self.done, "max_minutes": max_minutes}
+
+
+def train(
+    module: lightning.LightningModule,
+    make: Callable[[int], Batch],
+    sizes: Sequence[int],
+    compute: Compute,
+    *,
+    what: str,
+    work_dir: Path | None,
+    max_minutes: float | None,
+    **settings: Any,
+) -> Run:
+    """Train a module in place on the batches of a run, each known by its number.
+
+    Args:
+        module: with a list `losses`, one entry a batch.
+        make: number to batch.
+        sizes: rows of each batch.
+        compute: device, precision and checkpoint interval.
+        what: the bar's name.
+        work_dir: where checkpoints go, and where a run that was killed is taken up again; none are written without it.
+        max_minutes: when to stop, whatever is left; None for never.
+        settings: of the Lightning trainer.
+    """
+    checkpoint, start = resume_point(work_dir)
+    clock = Clock(max_minutes)
+    callbacks: list[Callback] = [_Progress(what, sizes, start), clock]
+    if work_dir is not None:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        callbacks.append(Checkpoints(work_dir, compute.checkpoint_minutes))
+    trainer = quiet_trainer(compute, callbacks, **settings)
+    module.train()
+    fit_stream(trainer, module, DataLoader(Stream(make, start, len(sizes)), batch_size=None), checkpoint)
+    module.eval()
+    losses: list[float] = module.losses
+    return Run(len(sizes), len(losses), clock.minutes)
