@@ -1,5 +1,6 @@
 """The benchmark's entry point: `python run.py dataset=adult method=harmonic`, `-m` for sweeps, `--help` for the choices."""
 
+import inspect
 import logging
 import os
 import sys
@@ -8,7 +9,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -30,7 +31,7 @@ def main(config: DictConfig) -> None:
     assert isinstance(plain, dict)
     choices = HydraConfig.get().runtime.choices
     shared = {name: plain[name] for name in ("dataset", "metrics", "seed", "n_samples", "cache_dir", "results_dir")}
-    methods = {plain["label"] or choices["method"]: plain["method"]}
+    methods = {plain["label"] or choices["method"]: _with_a_budget_it_knows(plain["method"])}
     methods |= {name: method for name, method in (plain["references"] or {}).items() if name not in methods}
     logger = instantiate(plain["logger"]) if plain["logger"] else None
     for name, method in methods.items():
@@ -44,6 +45,13 @@ def main(config: DictConfig) -> None:
             logger.show(record)
         if record.error and record.error["stage"] == "data":
             break
+
+
+def _with_a_budget_it_knows(method: dict[str, Any]) -> dict[str, Any]:
+    """Without `budget` where a method trains nothing, so that `+method.budget=smoke` can be said to a sweep over all."""
+    if "budget" in inspect.signature(get_object(method["_target_"])).parameters:
+        return method
+    return {name: value for name, value in method.items() if name != "budget"}
 
 
 def _build(node: Any) -> Any:

@@ -114,12 +114,14 @@ def _fit(run: _Run, split: Split) -> Synthesizer:
     run.stage = "fit"
     config = dict(run.config["method"])
     synthesizer: Synthesizer = run.build(config)
+    source = getattr(synthesizer, "learns_from", "train")
+    learnt = getattr(split, source)
     key = run.keys["fit"] = stage_key(
         "fit",
         VERSIONS["fit"],
         method=_fit_meaning(config),
         inputs=synthesizer.digest_inputs() if hasattr(synthesizer, "digest_inputs") else {},
-        train=run.digests["train"],
+        train=run.digests["train"] if source == "train" else digest(learnt),
         schema=split.schema.to_json(),
         seed=run.seed("fit"),
         device=env.device_kind(),
@@ -128,7 +130,7 @@ def _fit(run: _Run, split: Split) -> Synthesizer:
         synthesizer.load(run.store.folder("fit", key))
     else:
         started = time.perf_counter()
-        synthesizer.fit(split.train, seed=run.seed("fit"), work_dir=run.store.work_dir("fit", key))
+        synthesizer.fit(learnt, seed=run.seed("fit"), work_dir=run.store.work_dir("fit", key))
         cost = {
             "time_fit_s": time.perf_counter() - started,
             "peak_memory_fit_mb": _peak_memory_mb(),

@@ -43,7 +43,8 @@ class Synthesizer(Protocol):
     The object holds its configuration and what it learnt; tables, seeds and folders are passed to it. A dictionary
     `report`, if there is one, goes into the record (losses, generation counts). A method that reads files of its own has
     `digest_inputs()`, their names and SHA-256, so that other contents are another result; one that holds a fixed number of
-    rows has `rows`, which are all scored unless n_samples says otherwise; a method that knows likelihoods has
+    rows has `rows`, which are all scored unless n_samples says otherwise; one that is fitted on validation rows says
+    `learns_from = "val"`; a method that knows likelihoods has
     `log_likelihood(rows, *, seed, own=None)`, see `Harmonic.log_likelihood`.
     """
 

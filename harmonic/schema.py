@@ -14,6 +14,8 @@ Cell = str | int | float | bool | None
 
 NUMERIC_KINDS = ("integer", "decimal", "datetime")
 DISCRETE_KINDS = ("category", "boolean")
+_SECONDS = {"%f": 1, "%S": 1, "%M": 60, "%H": 3600, "%I": 3600}
+"""What the finest sign of a moment's format counts, in seconds; a day without any."""
 _PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -59,7 +61,9 @@ class Column:
         values = pd.Series(numbers, name=self.name)
         if self.kind != "datetime":
             return values.round(self.places)
-        moments = pd.to_datetime(values.round(), unit="s")
+        step = next((seconds for sign, seconds in _SECONDS.items() if sign in self.datetime_format), 86_400)
+        whole = (values / step).round().astype("Int64") * step  # Int64: a column without a moment overflows as float64
+        moments = pd.to_datetime(whole, unit="s")
         return moments if self.dtype == "datetime64" else moments.dt.strftime(self.datetime_format)
 
     def write(self, values: pd.Series) -> list[str]:

@@ -95,12 +95,22 @@ def _refuse(bad: pd.Series, values: pd.Series, column: Column, source: str, foun
 def save_table(table: pd.DataFrame, folder: Path) -> None:
     """Write table.csv and schema.json into a folder."""
     table.to_csv(folder / "table.csv", index=False)
-    (folder / "schema.json").write_text(json.dumps(schema_of(table).to_json(), indent=1))
+    save_schema(schema_of(table), folder)
+
+
+def save_schema(schema: Schema, folder: Path) -> None:
+    """Write schema.json alone: what a method keeps that needs no row of train."""
+    (folder / "schema.json").write_text(json.dumps(schema.to_json(), indent=1))
+
+
+def load_schema(folder: Path) -> Schema:
+    """The schema that `save_schema` or `save_table` wrote."""
+    return Schema.from_json(json.loads((folder / "schema.json").read_text()))
 
 
 def load_table(folder: Path) -> pd.DataFrame:
     """The table that `save_table` wrote, bit for bit."""
-    schema = Schema.from_json(json.loads((folder / "schema.json").read_text()))
+    schema = load_schema(folder)
     texts = {column.name: "str" for column in schema.columns if column.dtype == "str"}
     frame = pd.read_csv(
         folder / "table.csv", dtype=texts, float_precision="round_trip", keep_default_na=False, na_values=[""]

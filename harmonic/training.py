@@ -159,10 +159,10 @@ class _Progress(Callback):
         self.teardown(trainer, module, "fit")
 
 
-def progress_bar(what: str, total: int, done: int = 0) -> tqdm:
-    """A progress bar in rows on stderr; where that is no terminal, a line every half minute."""
+def progress_bar(what: str, total: int, done: int = 0, unit: str = "row") -> tqdm:
+    """A progress bar on stderr, in rows unless told otherwise; where that is no terminal, a line every half minute."""
     interval = 0.3 if sys.stderr.isatty() else 30.0
-    return tqdm(total=total, initial=done, desc=what, unit="row", mininterval=interval, leave=False, dynamic_ncols=True)
+    return tqdm(total=total, initial=done, desc=what, unit=unit, mininterval=interval, leave=False, dynamic_ncols=True)
 
 
 def quiet_trainer(compute: Compute, callbacks: Sequence[Callback], **settings: Any) -> lightning.Trainer:

@@ -1,0 +1,262 @@
+"""GReaT: a language model fine-tuned on rows as sentences (Borisov et al., ICLR 2023), by its authors' package be-great."""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+from unittest import mock
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import torch
+
+from baselines.exchange import collect_rows
+from baselines.quiet import quiet
+from baselines.watch import Watch
+from harmonic.budget import Budget, check_budget, check_minutes, settle
+from harmonic.codec import RowCodec
+from harmonic.lm import load
+from harmonic.lm.segments import pad_left
+from harmonic.seed import derive_seed, global_seed
+from harmonic.table import load_schema, save_schema, schema_of
+from harmonic.training import Compute, progress_bar
+
+UNSAFE = re.compile(r"[%,\n\r]|^\s|\s$|(?<= )i(?=s )|^(?:N(?=one$)|p(?=laceholder$))")
+"""What the sentence form cannot hold in a name or a value: its own separators, and words that be-great gives a meaning."""
+SCORED_TOKENS = 24_000
+"""Tokens read at once, padding included."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long the model is fine-tuned."""
+
+    epochs: int | None = None
+    steps: int | None = None
+    """Optimiser steps, where epochs is None."""
+    batch_size: int = 32
+
+
+BUDGETS: dict[Budget, Recipe] = {
+    "smoke": Recipe(steps=100),
+    "default": Recipe(steps=600),
+    "published": Recipe(epochs=50),
+}
+"""Published is what HARMONIC's authors gave GReaT (be-great's own default is 100 epochs in batches of 8)."""
+
+
+class Great:
+    """GReaT as a `Synthesizer`; rows are "age is 31, sex is female, …", columns in a new order each time.
+
+    The package trains. It is asked for rows a batch at a time, since its own `sample` returns fewer than asked, or none,
+    when it meets an error; a row counts only if the schema accepts it. Texts that would break its sentences are escaped.
+
+    Args:
+        model: the language model, as for HARMONIC; its recipe gives the learning rate and the weight decay.
+        budget: smoke, default or published, see `BUDGETS`.
+        epochs: instead of the budget's.
+        max_minutes: end fine-tuning after this long.
+        temperature: of sampling; the authors' is .7.
+        max_tries: rows written for each one wanted before giving up.
+        compute: device and precision; a run that was killed starts afresh.
+    """
+
+    def __init__(
+        self,
+        model: load.Backbone | str = "base",
+        budget: Budget | None = None,
+        epochs: int | None = None,
+        max_minutes: float | None = None,
+        temperature: float = 0.7,
+        max_tries: int = 10,
+        compute: Compute | None = None,
+    ) -> None:
+        self.backbone = load.backbone(model)
+        self.budget, self.epochs, self.max_minutes = check_budget(budget), epochs, check_minutes(max_minutes)
+        self.recipe = settle(budget, BUDGETS, epochs=epochs)
+        self.temperature, self.max_tries = temperature, max_tries
+        self.compute = compute or Compute()
+        self.report: dict[str, Any] = {}
+
+    def digest_inputs(self) -> dict[str, str]:
+        """SHA-256 of the files of a model that is a local folder."""
+        return self.backbone.digest_inputs()
+
+    def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
+        """Fine-tune on the sentences of train."""
+        self.schema = schema_of(train)
+        cells = RowCodec(self.schema).cells(train)
+        sentences = pd.DataFrame([[escape(text) if text else None for text in row] for row in cells], columns=self._names)
+        target = self.schema.names.index(self.schema.target)
+        self.starts = sentences.iloc[:, target].value_counts(normalize=True).to_dict()
+        with tempfile.TemporaryDirectory() as folder, global_seed(seed):
+            values = (text for row in cells for text in row)
+            model, tokenizer = self.backbone.create(values, [], derive_seed(seed, "weights"))
+            great, end = self._train(model, tokenizer, sentences, folder, seed)
+        self.model, self.tokenizer = great.model.eval(), great.tokenizer
+        lengths = [len(self.tokenizer(self._sentence(row, range(len(row))))["input_ids"]) for row in cells]
+        self.longest = int(1.1 * max(lengths)) + 4
+        self.report = {**asdict(self.recipe), **end}
+        return self
+
+    def _train(
+        self, model: Any, tokenizer: Any, sentences: pd.DataFrame, folder: str, seed: int
+    ) -> tuple[Any, dict[str, Any]]:
+        import be_great.great
+        from be_great import GReaT
+
+        recipe = self.recipe
+        length = {"max_steps": recipe.steps} if recipe.epochs is None else {}
+        watch = Watch("great", self.max_minutes)
+        with (
+            mock.patch.object(be_great.great, "AutoModelForCausalLM", _Given(model)),
+            mock.patch.object(be_great.great, "AutoTokenizer", _Given(tokenizer)),
+            mock.patch.object(be_great.great, "ChugProgressCallback", lambda: watch),
+        ):
+            great = GReaT(
+                folder,
+                experiment_dir=folder,
+                epochs=recipe.epochs or 1,
+                batch_size=recipe.batch_size,
+                learning_rate=self.backbone.training.learning_rate,
+                weight_decay=self.backbone.training.weight_decay,
+                save_strategy="no",
+                logging_steps=50,
+                seed=seed,
+                use_cpu=self.compute.device.type == "cpu",
+                bf16=self.compute.resolved_precision == "bf16-mixed",
+                **length,
+            )
+            with quiet():
+                great.fit(sentences, conditional_col=self._names[self._target], random_conditional_col=False)
+        return great, watch.close()
+
+    @property
+    def _names(self) -> list[str]:
+        return [escape(name) for name in self.schema.names]
+
+    @property
+    def _target(self) -> int:
+        return self.schema.names.index(self.schema.target)
+
+    def _sentence(self, cells: list[str], order: Any) -> str:
+        return ", ".join(f"{self._names[place]} is {escape(cells[place]) if cells[place] else 'None'}" for place in order)
+
+    def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
+        """n rows that the schema accepts; each starts with a target drawn as in train. SamplingFailed if too few do."""
+        self.model.to(self.compute.device)
+        with global_seed(seed), progress_bar("great sampling", n) as bar, torch.inference_mode(), self.compute.autocast():
+            table, counts = collect_rows(self._batches(n, bar), self.schema, n, self.max_tries)
+        self.report |= {"generation": counts}
+        return table
+
+    def _batches(self, n: int, bar: Any) -> Iterator[list[dict[str, str]]]:
+        """Batches of rows, as be-great writes and reads them."""
+        from be_great.great_start import CategoricalStart
+        from be_great.great_utils import _convert_text_to_tabular_data, _convert_tokens_to_text
+
+        start = CategoricalStart(self.tokenizer, self._names[self._target], self.starts)
+        size = min(n + 8, 128)
+        while True:
+            ids = torch.tensor(start.get_start_tokens(size), device=self.compute.device)
+            written = self.model.generate(
+                input_ids=ids,
+                attention_mask=(ids != self.tokenizer.pad_token_id).long(),
+                max_length=self.longest,
+                do_sample=True,
+                temperature=self.temperature,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+            frame = _convert_text_to_tabular_data(_convert_tokens_to_text(written, self.tokenizer), self._names)
+            bar.update(min(size, bar.total - bar.n))
+            yield [self._texts(row) for row in frame.to_dict("records")]
+
+    def _texts(self, row: dict[str, str | None]) -> dict[str, str]:
+        """A row's texts by our column names; columns that were not written are left out."""
+        pairs = zip(self.schema.names, self._names, strict=True)
+        written = {ours: row[theirs] for ours, theirs in pairs if row[theirs] != "placeholder"}
+        return {name: "" if text is None else unquote(text) for name, text in written.items()}
+
+    def log_likelihood(self, rows: pd.DataFrame, *, seed: int, own: np.ndarray | None = None) -> np.ndarray:
+        """Log-likelihood of every cell in nats, float64, shape (n, c), columns as in the schema.
+
+        A cell is the tokens of its value and of the comma behind it, given the row so far; each row stands in an order
+        drawn anew, as in training. The tokens of the names are not scored. Nothing of train is shown, so `own` is not used.
+        """
+        cells = RowCodec(self.schema).cells(rows)
+        rng = np.random.default_rng(derive_seed(seed, "orders"))
+        orders = [rng.permutation(len(self.schema.columns)).tolist() for _ in cells]
+        read = [self._placed(row, order) for row, order in zip(cells, orders, strict=True)]
+        found = np.zeros((len(cells), len(self.schema.columns)))
+        by_length = np.argsort([-len(ids) for ids, _ in read], kind="stable")
+        self.model.eval().to(self.compute.device)
+        done = 0
+        with progress_bar("scoring", len(cells)) as bar, torch.inference_mode(), self.compute.autocast():
+            while done < len(cells):
+                size = max(1, SCORED_TOKENS // len(read[by_length[done]][0]))
+                chosen = by_length[done : done + size]
+                scores = self._scores([read[number][0] for number in chosen])
+                for number, score in zip(chosen, scores, strict=True):
+                    places = read[number][1][1:]  # the first token has nothing before it; it is a name's
+                    scored = score[-len(places) :]
+                    np.add.at(found[number], places[places >= 0], scored[places >= 0])
+                done += len(chosen)
+                bar.update(len(chosen))
+        return found
+
+    def _placed(self, cells: list[str], order: list[int]) -> tuple[list[int], np.ndarray]:
+        """Token ids of a row, and for each the column whose value or comma it is part of; -1 for a name's."""
+        text, spans = "", []
+        for place in order:
+            text += f"{', ' if text else ''}{self._names[place]} is"
+            start = len(text)
+            text += f" {escape(cells[place]) if cells[place] else 'None'}"
+            spans.append((start, len(text) + 1, place))
+        encoded = self.tokenizer(text, return_offsets_mapping=True)
+        middles = np.array([(start + end) / 2 for start, end in encoded["offset_mapping"]])
+        places = np.full(len(middles), -1)
+        for start, end, place in spans:
+            places[(middles > start) & (middles < end)] = place
+        return encoded["input_ids"], places
+
+    def _scores(self, rows: list[list[int]]) -> np.ndarray:
+        """Log-probability of each token but the first, flush right, float64, shape (b, t - 1)."""
+        ids, mask = (part.to(self.compute.device) for part in pad_left(rows, self.tokenizer.pad_token_id))
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = self.model(input_ids=ids, attention_mask=mask, position_ids=positions).logits[:, :-1].float()
+        return logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0].double().cpu().numpy()
+
+    def save(self, folder: Path) -> None:
+        """Weights, tokenizer, and the target's distribution; no row of train."""
+        load.save(self.model, self.tokenizer, folder / "model")
+        save_schema(self.schema, folder)
+        state = {"starts": self.starts, "longest": self.longest, "report": self.report}
+        (folder / "method.json").write_text(json.dumps(state))
+
+    def load(self, folder: Path) -> Self:
+        """Take up what `save` wrote."""
+        state = json.loads((folder / "method.json").read_text())
+        self.schema = load_schema(folder)
+        self.model, self.tokenizer = self.backbone.restore(folder / "model")
+        self.tokenizer.padding_side = "left"
+        self.starts, self.longest, self.report = state["starts"], state["longest"], state["report"]
+        return self
+
+
+def escape(text: str) -> str:
+    """A name or value without what would break a sentence, percent-encoded; `urllib.parse.unquote` is the inverse."""
+    return UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found.group().encode()), text)
+
+
+class _Given:
+    """Stands for a class of Hugging Face while be-great makes its model, and hands out ours."""
+
+    def __init__(self, made: Any) -> None:
+        self.made = made
+
+    def from_pretrained(self, *_: Any, **__: Any) -> Any:
+        return self.made
