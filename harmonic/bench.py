@@ -7,7 +7,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,7 @@ def _fit(run: _Run, split: Split) -> Synthesizer:
         schema=split.schema.to_json(),
         seed=run.seed("fit"),
         device=env.device_kind(),
+        **({"recipe": asdict(synthesizer.recipe)} if hasattr(synthesizer, "recipe") else {}),
     )
     if run.store.has("fit", key):
         synthesizer.load(run.store.folder("fit", key))

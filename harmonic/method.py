@@ -40,12 +40,15 @@ PUBLISHED_PROMPT_SEED = 416
 class Synthesizer(Protocol):
     """What every method is: HARMONIC and the baselines alike.
 
-    The object holds its configuration and what it learnt; tables, seeds and folders are passed to it. A dictionary
-    `report`, if there is one, goes into the record (losses, generation counts). A method that reads files of its own has
-    `digest_inputs()`, their names and SHA-256, so that other contents are another result; one that holds a fixed number of
-    rows has `rows`, which are all scored unless n_samples says otherwise; one that is fitted on validation rows says
-    `learns_from = "val"`; a method that knows likelihoods has
-    `log_likelihood(rows, *, seed, own=None)`, see `Harmonic.log_likelihood`.
+    The object holds its configuration and what it learnt; tables, seeds and folders are passed to it. What a method may
+    have besides:
+
+    * `report`, a dictionary that goes into the record (losses, generation counts);
+    * `recipe`, a dataclass: what its budget stands for, as part of the result's meaning;
+    * `digest_inputs()`, names and SHA-256 of files of its own that it reads: other contents are another result;
+    * `rows`, how many it holds: all are scored unless n_samples says otherwise;
+    * `learns_from = "val"`: it is fitted on validation rows;
+    * `log_likelihood(rows, *, seed, own=None)`, see `Harmonic.log_likelihood`.
     """
 
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
