@@ -77,7 +77,7 @@ def train_network(
     """
     with global_seed(seed):
         network = make()
-        run = train(network, batch, [1] * steps, compute, what=what, work_dir=work_dir, max_minutes=max_minutes)
+        run = train(network, batch, [1] * steps, compute, what=what, unit="step", work_dir=work_dir, max_minutes=max_minutes)
     return network, run
 
 

@@ -137,14 +137,14 @@ class Clock(Callback):
 
 
 class _Progress(Callback):
-    """A bar in rows, with the loss, rows/s and the time left."""
+    """A bar with the loss, the speed and the time left."""
 
-    def __init__(self, what: str, sizes: Sequence[int], start: int) -> None:
-        self.what, self.sizes, self.start = what, sizes, start
+    def __init__(self, what: str, unit: str, sizes: Sequence[int], start: int) -> None:
+        self.what, self.unit, self.sizes, self.start = what, unit, sizes, start
         self.bar: tqdm | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.bar = progress_bar(self.what, sum(self.sizes), sum(self.sizes[: self.start]))
+        self.bar = progress_bar(self.what, sum(self.sizes), sum(self.sizes[: self.start]), self.unit)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.bar is not None:
@@ -214,6 +214,7 @@ def train(
     compute: Compute,
     *,
     what: str,
+    unit: str = "row",
     work_dir: Path | None,
     max_minutes: float | None,
     **settings: Any,
@@ -223,16 +224,17 @@ def train(
     Args:
         module: with a list `losses`, one entry a batch.
         make: number to batch.
-        sizes: rows of each batch.
+        sizes: rows of each batch, or whatever the bar counts.
         compute: device, precision and checkpoint interval.
         what: the bar's name.
+        unit: what the bar counts.
         work_dir: where checkpoints go, and where a run that was killed is taken up again; none are written without it.
         max_minutes: when to stop, whatever is left; None for never.
         settings: of the Lightning trainer.
     """
     checkpoint, start = resume_point(work_dir)
     clock = Clock(max_minutes)
-    callbacks: list[Callback] = [_Progress(what, sizes, start), clock]
+    callbacks: list[Callback] = [_Progress(what, unit, sizes, start), clock]
     if work_dir is not None:
         work_dir.mkdir(parents=True, exist_ok=True)
         callbacks.append(Checkpoints(work_dir, compute.checkpoint_minutes))
