@@ -19,7 +19,7 @@ from harmonic.budget import Budget, check_budget, check_minutes, settle
 from harmonic.errors import BadInput
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
-from harmonic.training import Compute, progress_bar
+from harmonic.training import Compute, loss_curve, progress_bar
 
 SIDES = (4, 8, 16, 24, 32, 64)
 """Sides of the square a row is laid out in."""
@@ -96,9 +96,11 @@ class CtabGanPlus:
             work_dir=work_dir,
             max_minutes=self.max_minutes,
         )
-        losses = self.network.losses
-        curve = [float(np.mean(part)) for part in np.array_split(losses, min(50, len(losses)))]
-        self.report = {"recipe": asdict(self.recipe), **run.report(self.max_minutes), "losses": curve}
+        self.report = {
+            "recipe": asdict(self.recipe),
+            **run.report(self.max_minutes),
+            "losses": loss_curve(self.network.losses),
+        }
         return self
 
     def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:

@@ -157,7 +157,7 @@ class Great:
     def _batches(self, n: int, bar: Any) -> Iterator[list[dict[str, str]]]:
         """Batches of rows, as be-great writes and reads them."""
         from be_great.great_start import CategoricalStart
-        from be_great.great_utils import _convert_text_to_tabular_data, _convert_tokens_to_text
+        from be_great.great_utils import _convert_text_to_tabular_data
 
         start = CategoricalStart(self.tokenizer, self._names[self._target], self.starts)
         size = min(n + 8, 128)
@@ -171,7 +171,8 @@ class Great:
                 temperature=self.temperature,
                 pad_token_id=self.tokenizer.pad_token_id,
             )
-            frame = _convert_text_to_tabular_data(_convert_tokens_to_text(written, self.tokenizer), self._names)
+            texts = self.tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            frame = _convert_text_to_tabular_data(texts, self._names)
             bar.update(min(size, bar.total - bar.n))
             yield [self._texts(row) for row in frame.to_dict("records")]
 

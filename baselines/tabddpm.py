@@ -19,7 +19,7 @@ from baselines.network import Network, drawn_rows, load_weights, save_weights, t
 from harmonic.budget import Budget, check_budget, check_minutes, settle
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
-from harmonic.training import Compute, progress_bar
+from harmonic.training import Compute, loss_curve, progress_bar
 
 FAREST = 5.2
 """Largest denoised number while sampling: where a normal distribution's quantiles end in practice. Without a bound, a small
@@ -105,9 +105,11 @@ class TabDdpm:
             work_dir=work_dir,
             max_minutes=self.max_minutes,
         )
-        losses = self.network.losses
-        curve = [float(np.mean(part)) for part in np.array_split(losses, min(50, len(losses)))]
-        self.report = {"recipe": asdict(self.recipe), **run.report(self.max_minutes), "losses": curve}
+        self.report = {
+            "recipe": asdict(self.recipe),
+            **run.report(self.max_minutes),
+            "losses": loss_curve(self.network.losses),
+        }
         return self
 
     @property

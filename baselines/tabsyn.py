@@ -19,7 +19,7 @@ from baselines.network import Network, drawn_rows, load_weights, save_weights, t
 from harmonic.budget import Budget, check_budget, check_minutes, settle
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
-from harmonic.training import Compute, progress_bar
+from harmonic.training import Compute, loss_curve, progress_bar
 
 TOKEN = 4
 """Latent numbers of a column."""
@@ -109,7 +109,7 @@ class TabSyn:
             "recipe": asdict(self.recipe),
             "vae": vae_run.report(limits[0]),
             **run.report(self.max_minutes),
-            "losses": [float(np.mean(part)) for part in np.array_split(self.diffusion.losses, min(50, steps))],
+            "losses": loss_curve(self.diffusion.losses),
         }
         return self
 

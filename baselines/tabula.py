@@ -21,7 +21,7 @@ from harmonic.lm.segments import SegmentEncoder
 from harmonic.schema import Schema
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_schema, save_schema, schema_of
-from harmonic.training import Compute
+from harmonic.training import Compute, loss_curve
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,7 @@ class Tabula:
             work_dir=work_dir,
             max_minutes=self.max_minutes,
         )
-        curve = [float(np.mean(part)) for part in np.array_split(losses, min(50, len(losses)))]
-        self.report = {"recipe": asdict(self.recipe), **run.report(self.max_minutes), "losses": curve}
+        self.report = {"recipe": asdict(self.recipe), **run.report(self.max_minutes), "losses": loss_curve(losses)}
         return self
 
     def _take(self, schema: Schema) -> None:

@@ -27,7 +27,7 @@ from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, make_groups, mixed_neighbours
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table, schema_of
-from harmonic.training import Compute
+from harmonic.training import Compute, loss_curve
 
 Order = Literal["shuffled", "fixed"]
 Prompts = Literal["neighbours", "random"]
@@ -175,7 +175,7 @@ class Harmonic:
             "trained_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             "loss_first": float(np.mean(losses[:20])),
             "loss_last": float(np.mean(losses[-20:])),
-            "losses": [float(np.mean(part)) for part in np.array_split(losses, min(50, len(losses)))],
+            "losses": loss_curve(losses),
         }
         return self
 

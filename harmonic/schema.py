@@ -63,7 +63,7 @@ class Column:
             return values.round(self.places)
         step = next((seconds for sign, seconds in _SECONDS.items() if sign in self.datetime_format), 86_400)
         whole = (values / step).round().astype("Int64") * step  # Int64: a column without a moment overflows as float64
-        moments = pd.to_datetime(whole, unit="s")
+        moments = pd.to_datetime(whole, unit="s").astype("datetime64[ns]")
         return moments if self.dtype == "datetime64" else moments.dt.strftime(self.datetime_format)
 
     def write(self, values: pd.Series) -> list[str]:
