@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, gumbel_softmax, normalize, pad
 from baselines.exchange import refuse_text
 from baselines.modes import ModalEncoding, Span
 from baselines.network import Network, load_weights, save_weights, train_network
-from harmonic.budget import Budget, check_budget, check_minutes, settle
+from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.errors import BadInput
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
@@ -85,7 +85,7 @@ class CtabGanPlus:
         refuse_text(schema_of(train), "ctabganplus")
         self.encoding = ModalEncoding.fit(train, derive_seed(seed, "modes"))
         rows = torch.from_numpy(self.encoding.encode(train, np.random.default_rng(derive_seed(seed, "encode"))))
-        steps = max(self.recipe.steps, self.recipe.epochs * max(1, len(train) // self.recipe.batch_size))
+        steps = total_steps(self.recipe.steps, self.recipe.epochs, len(train), self.recipe.batch_size)
         self.network, run = train_network(
             lambda: Gan(self.encoding, self.recipe, derive_seed(seed, "batches"), rows),
             lambda number: torch.tensor(number),

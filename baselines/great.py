@@ -17,7 +17,7 @@ import torch
 from baselines.exchange import collect_rows
 from baselines.quiet import quiet
 from baselines.watch import Watch
-from harmonic.budget import Budget, check_budget, check_minutes, settle
+from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.codec import RowCodec
 from harmonic.lm import load
 from harmonic.lm.segments import pad_left
@@ -35,16 +35,16 @@ SCORED_TOKENS = 24_000
 class Recipe:
     """How long the model is fine-tuned."""
 
-    epochs: int | None = None
-    steps: int | None = None
-    """Optimiser steps, where epochs is None."""
+    steps: int
+    """It trains until both the steps and the epochs are done."""
+    epochs: int = 0
     batch_size: int = 32
 
 
 BUDGETS: dict[Budget, Recipe] = {
     "smoke": Recipe(steps=100),
-    "default": Recipe(steps=600),
-    "published": Recipe(epochs=50),
+    "default": Recipe(steps=400),
+    "published": Recipe(steps=0, epochs=50),
 }
 """Published is what HARMONIC's authors gave GReaT (be-great's own default is 100 epochs in batches of 8)."""
 
@@ -110,7 +110,6 @@ class Great:
         from be_great import GReaT
 
         recipe = self.recipe
-        length = {"max_steps": recipe.steps} if recipe.epochs is None else {}
         watch = Watch("great", self.max_minutes)
         with (
             mock.patch.object(be_great.great, "AutoModelForCausalLM", _Given(model)),
@@ -120,7 +119,7 @@ class Great:
             great = GReaT(
                 folder,
                 experiment_dir=folder,
-                epochs=recipe.epochs or 1,
+                max_steps=total_steps(recipe.steps, recipe.epochs, len(sentences), recipe.batch_size),
                 batch_size=recipe.batch_size,
                 learning_rate=self.backbone.training.learning_rate,
                 weight_decay=self.backbone.training.weight_decay,
@@ -129,7 +128,6 @@ class Great:
                 seed=seed,
                 use_cpu=self.compute.device.type == "cpu",
                 bf16=self.compute.resolved_precision == "bf16-mixed",
-                **length,
             )
             with quiet():
                 great.fit(sentences, conditional_col=self._names[self._target], random_conditional_col=False)

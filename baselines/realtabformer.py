@@ -18,7 +18,7 @@ import torch
 from baselines.exchange import as_numbers_and_texts, as_table, refuse_text
 from baselines.quiet import quiet
 from baselines.watch import Watch
-from harmonic.budget import Budget, check_budget, check_minutes, settle
+from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.errors import SamplingFailed
 from harmonic.schema import Column, Schema
 from harmonic.seed import global_seed
@@ -38,9 +38,9 @@ class Recipe:
     layers: int = 4
     width: int = 192
     heads: int = 6
-    epochs: int | None = None
-    steps: int | None = None
-    """Optimiser steps, where epochs is None."""
+    steps: int = 0
+    """It trains until both the steps and the epochs are done."""
+    epochs: int = 0
     batch_size: int = 32
     accumulate: int = 1
     learning_rate: float = 1e-3
@@ -48,7 +48,7 @@ class Recipe:
 
 BUDGETS: dict[Budget, Recipe] = {
     "smoke": Recipe(layers=2, width=64, heads=2, steps=150, batch_size=16, learning_rate=3e-3),
-    "default": Recipe(steps=1500),
+    "default": Recipe(steps=400, epochs=2),
     "published": Recipe(layers=6, width=768, heads=12, epochs=1000, batch_size=8, accumulate=4, learning_rate=5e-5),
 }
 """Published is the package's own setting, meant to be ended by its bootstrap."""
@@ -93,8 +93,8 @@ class RealTabFormer:
         watch = Watch("realtabformer", self.max_minutes)
         with tempfile.TemporaryDirectory() as folder, global_seed(seed), quiet():
             critics = 5 if self._uses_bootstrap else 0
-            save = "steps" if critics else "no"  # the bootstrap trains in stretches, each from the last one's checkpoint
-            self.package = _made(self.recipe, self.schema, watch, folder, seed, self.compute, save_strategy=save)
+            settings = (folder, seed, len(train), self._uses_bootstrap)
+            self.package = _made(self.recipe, self.schema, watch, self.compute, *settings)
             with contextlib.suppress(_TimeIsUp):
                 self.package.fit(self._coded(train), device=self._device, n_critic=critics, gen_kwargs={})
         self._ready()
@@ -214,8 +214,10 @@ class _TimeIsUp(Exception):
     """Raised between two stretches of training, of which the package's bootstrap makes many."""
 
 
-def _made(recipe: Recipe, schema: Schema, watch: Watch, folder: str, seed: int, compute: Compute, **training: Any) -> Any:
-    """The package's object, watched; `training` are arguments of its trainer."""
+def _made(
+    recipe: Recipe, schema: Schema, watch: Watch, compute: Compute, folder: str, seed: int, rows: int, bootstrap: bool
+) -> Any:
+    """The package's object, watched. Its bootstrap trains in stretches of epochs, each from the last one's checkpoint."""
     from realtabformer import REaLTabFormer
     from transformers import GPT2Config
 
@@ -227,6 +229,8 @@ def _made(recipe: Recipe, schema: Schema, watch: Watch, folder: str, seed: int, 
             trainer.add_callback(watch)
             return trainer
 
+    rows_a_step = recipe.batch_size * recipe.accumulate
+    steps, per_epoch = total_steps(recipe.steps, recipe.epochs, rows, rows_a_step), max(1, rows // rows_a_step)
     decimals = [column.places for column in schema.columns if column.kind == "decimal"]
     longest = max((len(text) for column in schema.columns for text in _bounds(column)), default=0)
     package = Watched(
@@ -234,7 +238,7 @@ def _made(recipe: Recipe, schema: Schema, watch: Watch, folder: str, seed: int, 
         tabular_config=GPT2Config(n_layer=recipe.layers, n_embd=recipe.width, n_head=recipe.heads),
         checkpoints_dir=str(Path(folder) / "checkpoints"),
         samples_save_dir=str(Path(folder) / "samples"),
-        epochs=recipe.epochs or 1,
+        epochs=-(-steps // per_epoch),
         batch_size=recipe.batch_size,
         random_state=seed,
         numeric_precision=max([4, *decimals]),
@@ -245,8 +249,7 @@ def _made(recipe: Recipe, schema: Schema, watch: Watch, folder: str, seed: int, 
         report_to=[],
         disable_tqdm=True,
         use_cpu=compute.device.type == "cpu",
-        **({"max_steps": recipe.steps} if recipe.epochs is None else {}),
-        **training,
+        **({"save_strategy": "steps"} if bootstrap else {"save_strategy": "no", "max_steps": steps}),
     )
     package.training_args_kwargs.pop(GONE)
     return package

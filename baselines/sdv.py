@@ -5,7 +5,7 @@ Metadata comes from our schema, so that no column is taken for something else; S
 """
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
@@ -109,8 +109,6 @@ class _Network(_Sdv):
     def __init__(self, budget: Budget | None = None, epochs: int | None = None, max_minutes: float | None = None) -> None:
         self.budget, self.epochs, self.max_minutes = check_budget(budget), epochs, check_minutes(max_minutes)
         self.recipe = settle(budget, self.budgets, epochs=epochs)
-        if epochs is not None:
-            self.recipe = replace(self.recipe, steps=0)
 
     def _fit(self, data: dict[str, pd.DataFrame], metadata: Any) -> None:
         from sdv import single_table

@@ -16,7 +16,7 @@ from torch.nn.functional import log_softmax, mse_loss, one_hot, silu
 from baselines.arrays import Arrays
 from baselines.exchange import refuse_text
 from baselines.network import Network, drawn_rows, load_weights, save_weights, train_network
-from harmonic.budget import Budget, check_budget, check_minutes, settle
+from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
 from harmonic.training import Compute, loss_curve, progress_bar
@@ -36,16 +36,12 @@ class Recipe:
     layers: tuple[int, ...]
     """Hidden sizes of the denoising network."""
     steps: int
-    """Training steps, at least: it ends when both these and the epochs are done."""
+    """It trains until both the steps and the epochs are done."""
     epochs: int = 0
     timesteps: int = 100
     batch_size: int = 1024
     learning_rate: float = 2e-3
     """At the start; it falls to 0 along a line."""
-
-    def steps_on(self, rows: int) -> int:
-        """Training steps on a table of so many rows."""
-        return max(self.steps, self.epochs * (rows // min(rows, self.batch_size)))
 
 
 BUDGETS: dict[Budget, Recipe] = {
@@ -89,7 +85,7 @@ class TabDdpm:
         self.class_counts = np.bincount(classes, minlength=self._shape["classes"])
         tensors = [torch.from_numpy(part) for part in (numbers, codes, classes)]
         rows = drawn_rows(len(train), self.recipe.batch_size, seed)
-        steps = self.recipe.steps_on(len(train))
+        steps = total_steps(self.recipe.steps, self.recipe.epochs, len(train), self.recipe.batch_size)
 
         def batch(number: int) -> list[Tensor]:
             chosen = torch.from_numpy(rows(number))

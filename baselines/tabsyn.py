@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from baselines.arrays import Arrays
 from baselines.exchange import refuse_text
 from baselines.network import Network, drawn_rows, load_weights, save_weights, train_network
-from harmonic.budget import Budget, check_budget, check_minutes, settle
+from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
 from harmonic.training import Compute, loss_curve, progress_bar
@@ -88,9 +88,9 @@ class TabSyn:
         self.arrays = Arrays.fit(train)
         table = [torch.from_numpy(part) for part in self.arrays.encode(train)]
         seeds = [derive_seed(seed, part) for part in ("vae", "diffusion")]
-        per_epoch = max(1, len(train) // self.recipe.batch_size)
-        vae_steps = max(self.recipe.vae_steps, self.recipe.vae_epochs * per_epoch)
-        steps = max(self.recipe.steps, self.recipe.epochs * per_epoch)
+        size = (len(train), self.recipe.batch_size)
+        vae_steps = total_steps(self.recipe.vae_steps, self.recipe.vae_epochs, *size)
+        steps = total_steps(self.recipe.steps, self.recipe.epochs, *size)
         limits = [None, None] if self.max_minutes is None else [self.max_minutes / 3, 2 * self.max_minutes / 3]
         self.vae, vae_run = self._train(
             lambda: self._new_vae(vae_steps, seeds[0]), table, vae_steps, seeds[0], work_dir, limits[0]

@@ -47,7 +47,7 @@ class Recipe:
 
 BUDGETS: dict[Budget, Recipe] = {
     "smoke": Recipe(64, 2, 2, 172, epochs=100, max_steps=300, batch_size=16, learning_rate=5e-3),
-    "default": Recipe(epochs=50, min_steps=1500, max_steps=3000),
+    "default": Recipe(epochs=3, min_steps=400),
     "published": Recipe(768, 6, 12, 3072, epochs=400, learning_rate=5e-5),
 }
 """Published is distilgpt2's size and the paper's 400 epochs."""

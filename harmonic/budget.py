@@ -19,14 +19,22 @@ def settle(budget: Budget | None, recipes: Mapping[Budget, Recipe], **given: Any
     Args:
         budget: its name; None for default.
         recipes: of each budget.
-        given: fields of the recipe; None leaves one as it is.
+        given: fields of the recipe; None leaves one as it is. Of steps and epochs, what is given stands for both.
     """
     name: Budget = check_budget(budget) or "default"
     changes = {field: value for field, value in given.items() if value is not None}
     for field, value in changes.items():
         if isinstance(value, int | float):
             check_at_least(f"method.{field}", value, 0 if isinstance(value, float) else 1)
+    for one, other in (("steps", "epochs"), ("epochs", "steps")):
+        if one in changes and other not in changes and hasattr(recipes[name], other):
+            changes[other] = 0
     return replace(recipes[name], **changes)  # type: ignore[type-var]
+
+
+def total_steps(steps: int, epochs: int, rows: int, batch_size: int) -> int:
+    """Optimiser steps on a table of so many rows: a network trains until both its steps and its epochs are done."""
+    return max(steps, epochs * max(1, rows // batch_size))
 
 
 def check_budget(budget: Budget | None) -> Budget | None:

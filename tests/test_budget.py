@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from baselines.quiet import quiet
-from harmonic.budget import check_minutes, settle
+from harmonic.budget import check_minutes, settle, total_steps
 from harmonic.errors import BadInput
 from harmonic.seed import global_seed
 
@@ -19,6 +19,7 @@ from harmonic.seed import global_seed
 class Recipe:
     steps: int
     rate: float = 0.1
+    epochs: int = 0
 
 
 RECIPES = {"smoke": Recipe(1), "default": Recipe(10), "published": Recipe(100)}
@@ -29,6 +30,15 @@ def test_a_budget_stands_for_a_recipe():
     assert settle(None, RECIPES) == settle("default", RECIPES, steps=None) == Recipe(10)
     assert settle("published", RECIPES, steps=7) == Recipe(7)
     assert settle("smoke", RECIPES, rate=0.5) == Recipe(1, 0.5)
+    assert settle("published", RECIPES, epochs=3) == Recipe(0, epochs=3)
+    assert settle(None, {"default": Recipe(5, epochs=9)}, steps=2) == Recipe(2, epochs=0)
+
+
+def test_both_steps_and_epochs_are_done():
+    """Oracle: by hand; a table smaller than a batch has a step an epoch."""
+    assert total_steps(10, 3, rows=100, batch_size=32) == 10
+    assert total_steps(5, 3, rows=100, batch_size=32) == 9
+    assert total_steps(0, 3, rows=10, batch_size=32) == 3
 
 
 @pytest.mark.parametrize(

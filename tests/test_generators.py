@@ -42,7 +42,7 @@ def make(name, **options):
         pytest.importorskip("mostlyai.engine", reason="method=tabargn is an extra: requirements-tabargn.txt")
         return TabArgn("smoke", compute=CPU, **options)
     if name == "great":
-        return Great(SMALL, epochs=120, max_tries=50, compute=CPU, **options)
+        return Great(SMALL, epochs=300, max_tries=400, compute=CPU, **options)
     if name == "tabula":
         made = Tabula("smoke", decoding=Decoding(form="valid"), compute=CPU, **options)
         made.recipe = replace(made.recipe, max_steps=10)
