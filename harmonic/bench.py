@@ -157,7 +157,10 @@ def _fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
     run.stage = "sample"
-    n = run.config["n_samples"] or getattr(synthesizer, "rows", None) or len(split.train)
+    held = getattr(synthesizer, "rows", None)
+    n = run.config["n_samples"] or held or len(split.train)
+    if held is not None:
+        run.report["rows_held"] = held
     sampling = json.dumps(run.config["method"].get("sampling"), sort_keys=True)
     key = run.keys["sample"] = stage_key(
         "sample", VERSIONS["sample"], fit=run.keys["fit"], sampling=sampling, n=n, seed=run.seed("sample")

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -423,3 +423,38 @@ def test_metrics_see_the_rows_that_were_kept(cell, tmp_path):
     assert isinstance(seed, int)
     assert synthesizer.train is not None
     assert done.values == {"spy": 1.0}
+
+
+HOLDOUT = {"_target_": "baselines.holdout.Holdout"}
+TABDDPM = {"_target_": "baselines.tabddpm.TabDdpm", "budget": "smoke", "compute": HARMONIC["compute"]}
+
+
+def test_the_real_hold_out_is_val(cell, tmp_path):
+    """Oracle: the split: every row of val, once, none of train's or test's seed; more than there are is refused."""
+    config = cell(HOLDOUT)
+    split = build(config["dataset"]).load(0)
+    done = run_cell(config, build)
+    assert done.error is None
+    assert done.fit["rows_held"] == len(split.val)
+    synthetic = pd.read_csv(next((tmp_path / "runs").rglob("synthetic.csv")))
+    names = list(split.val.columns)
+    pd.testing.assert_frame_equal(
+        synthetic.sort_values(names).reset_index(drop=True), split.val.sort_values(names).reset_index(drop=True)
+    )
+    refused = run_cell(cell(HOLDOUT, n_samples=len(split.val) + 1), build)
+    assert refused.error["type"] == "BadInput"
+    assert "leave n_samples null" in refused.error["message"]
+
+
+def test_another_recipe_behind_a_budget_is_another_fit(cell, tmp_path, monkeypatch):
+    """Oracle: the stage's folders: one more after the budget's meaning changed, none for the same meaning."""
+    import baselines.tabddpm as tabddpm
+
+    def fits():
+        run_cell(cell(TABDDPM), build)
+        return len(list((tmp_path / "cache" / "fit").iterdir()))
+
+    assert (fits(), fits()) == (1, 1)
+    changed = replace(tabddpm.BUDGETS["smoke"], steps=3)
+    monkeypatch.setitem(tabddpm.BUDGETS, "smoke", changed)
+    assert fits() == 2

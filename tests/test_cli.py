@@ -217,6 +217,18 @@ def test_unknown_overrides(command, tmp_path, own, words):
     assert records_in(tmp_path) == []
 
 
+@pytest.mark.slow
+def test_a_budget_for_a_whole_sweep(process, csv, tmp_path):
+    """Oracle: Hydra's plus, which refuses a key that has a value: a method with a budget takes it, one without leaves it."""
+    answer = process("-m", "dataset=csv", f"dataset.path={csv}", "method=copy,tabddpm", "+method.budget=smoke")
+    assert answer[0] == 0, answer
+    budgets = {}
+    for path in records_in(tmp_path):
+        plain = json.loads(path.read_text())
+        budgets[path.parts[-4]] = plain["config"]["method"].get("budget")
+    assert budgets == {"copy": None, "independent": None, "tabddpm": "smoke"}
+
+
 def test_an_unknown_option_that_is_added_with_a_plus(command, tmp_path):
     """Oracle: the rule; the constructor refuses what no YAML lists."""
     check_mistake(command("dataset=wine", "method=smote", "+method.kk=3"), "kk")

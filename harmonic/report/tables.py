@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,17 @@ def _rank(line: dict[str, str]) -> tuple[int, str, str, int]:
 def _meaning(record: Record) -> str:
     """What tells two methods apart: name, model and configuration, less the seed."""
     config = {name: value for name, value in record.config.items() if name != "seed"}
-    return json.dumps([record.cell.method, record.cell.model, config], sort_keys=True)
+    return json.dumps([record.cell.method, record.cell.model, _less_names(config)], sort_keys=True)
+
+
+def _less_names(config: Any) -> Any:
+    """The configuration with classes by name alone, wherever they lie, and without a budget that is not set."""
+    if isinstance(config, list):
+        return [_less_names(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    kept = {name: value for name, value in config.items() if value is not None or name not in ("budget", "max_minutes")}
+    return {name: value.rpartition(".")[2] if name == "_target_" else _less_names(value) for name, value in kept.items()}
 
 
 def _line(group: Sequence[Record], scores: Sequence[Score]) -> dict[str, str]:
@@ -95,7 +106,7 @@ def _line(group: Sequence[Record], scores: Sequence[Score]) -> dict[str, str]:
     line = {
         "method": cell.method,
         "model": "" if cell.model == "none" else cell.model,
-        "rows": str(group[0].config["n_samples"] or AS_TRAIN),
+        "rows": str(group[0].config["n_samples"] or group[0].fit.get("rows_held") or AS_TRAIN),
         "seeds": str(len(group)),
     }
     failures = sum(record.status == "failed" for record in group)
