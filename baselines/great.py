@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -98,9 +98,10 @@ class Great:
             model, tokenizer = self.backbone.create(values, [], derive_seed(seed, "weights"))
             great, end = self._train(model, tokenizer, sentences, folder, seed)
         self.model, self.tokenizer = great.model.eval(), great.tokenizer
-        lengths = [len(self.tokenizer(self._sentence(row, range(len(row))))["input_ids"]) for row in cells]
+        in_place = range(len(self.schema.columns))
+        lengths = [len(self.tokenizer(self._sentence(row, in_place)[0])["input_ids"]) for row in cells]
         self.longest = int(1.1 * max(lengths)) + 4
-        self.report = {**asdict(self.recipe), **end}
+        self.report = {"recipe": asdict(self.recipe), **end}
         return self
 
     def _train(
@@ -141,8 +142,15 @@ class Great:
     def _target(self) -> int:
         return self.schema.names.index(self.schema.target)
 
-    def _sentence(self, cells: list[str], order: Any) -> str:
-        return ", ".join(f"{self._names[place]} is {escape(cells[place]) if cells[place] else 'None'}" for place in order)
+    def _sentence(self, cells: Sequence[str], order: Sequence[int]) -> tuple[str, list[tuple[int, int, int]]]:
+        """A row's sentence, and of each column: where its value starts, where the comma behind it ends, its number."""
+        text, spans = "", []
+        for place in order:
+            text += f"{', ' if text else ''}{self._names[place]} is"
+            start = len(text)
+            text += f" {escape(cells[place]) if cells[place] else 'None'}"
+            spans.append((start, len(text) + 1, place))
+        return text, spans
 
     def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
         """n rows that the schema accepts; each starts with a target drawn as in train. SamplingFailed if too few do."""
@@ -209,12 +217,7 @@ class Great:
 
     def _placed(self, cells: list[str], order: list[int]) -> tuple[list[int], np.ndarray]:
         """Token ids of a row, and for each the column whose value or comma it is part of; -1 for a name's."""
-        text, spans = "", []
-        for place in order:
-            text += f"{', ' if text else ''}{self._names[place]} is"
-            start = len(text)
-            text += f" {escape(cells[place]) if cells[place] else 'None'}"
-            spans.append((start, len(text) + 1, place))
+        text, spans = self._sentence(cells, order)
         encoded = self.tokenizer(text, return_offsets_mapping=True)
         middles = np.array([(start + end) / 2 for start, end in encoded["offset_mapping"]])
         places = np.full(len(middles), -1)

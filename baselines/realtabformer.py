@@ -98,7 +98,7 @@ class RealTabFormer:
             with contextlib.suppress(_TimeIsUp):
                 self.package.fit(self._coded(train), device=self._device, n_critic=critics, gen_kwargs={})
         self._ready()
-        self.report = {**asdict(self.recipe), "bootstrap": self._uses_bootstrap, **watch.close()}
+        self.report = {"recipe": asdict(self.recipe), "bootstrap": self._uses_bootstrap, **watch.close()}
         return self
 
     @property

@@ -119,7 +119,7 @@ class _Network(_Sdv):
         )
         with progress_bar(self.name, epochs, unit="epoch") as bar:
             done = _train(self.synthesizer, data, bar, self.max_minutes)
-        self.report = {**asdict(self.recipe), "epochs": epochs, "epochs_done": done, "max_minutes": self.max_minutes}
+        self.report = {"recipe": asdict(self.recipe), "epochs": epochs, "epochs_done": done, "max_minutes": self.max_minutes}
 
 
 class Ctgan(_Network):

@@ -65,7 +65,7 @@ class TabArgn:
         self.engine = self._engine(Path(self.folder.name), seed)
         with _seeded(seed):
             self.engine.fit(as_numbers_and_texts(train, self.schema))
-        self.report = {**asdict(self.recipe), "max_minutes": self.max_minutes}
+        self.report = {"recipe": asdict(self.recipe), "max_minutes": self.max_minutes}
         return self
 
     def _engine(self, workspace: Path, seed: int) -> Any:
