@@ -230,3 +230,12 @@ def test_a_generator_that_writes_nonsense_is_given_up(easy):
     method = Great(SMALL, epochs=1, max_tries=1000, compute=CPU).fit(easy, seed=0)
     with pytest.raises(SamplingFailed, match=r"60 rows were asked for, but of \d{3} tried .* obey the schema"):
         method.sample(60, seed=0)
+
+
+def test_an_extra_that_is_missing(mixed, monkeypatch):
+    """Oracle: one sentence with the line that installs it."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "mostlyai.engine", None)
+    with pytest.raises(BadInput, match=r"needs mostlyai-engine, .*: pip install -r requirements-tabargn\.txt --no-deps"):
+        TabArgn("smoke", compute=CPU).fit(mixed, seed=0)
