@@ -61,7 +61,7 @@ class Arrays:
         empty = np.isnan(raw)
         filled = np.where(empty, self.median, raw)
         numbers = self.quantiles.transform(filled) if raw.size else filled
-        codes = [_codes(table[column.name], column) for column in self.discrete]
+        codes = [category_codes(table[column.name], column) for column in self.discrete]
         codes += [empty[:, place].astype(np.int64) for place, column in enumerate(self.numeric) if column.nullable]
         stacked = np.column_stack(codes) if codes else np.zeros((len(table), 0), dtype=np.int64)
         return numbers.astype(np.float32), stacked
@@ -71,8 +71,7 @@ class Arrays:
         raw = self.quantiles.inverse_transform(numbers.astype(np.float64)) if numbers.size else numbers
         columns: dict[str, pd.Series] = {}
         for place, column in enumerate(self.discrete):
-            known = [column.read(text) for text in (*column.categories, *([""] if column.nullable else []))]
-            columns[column.name] = pd.Series(known, dtype=object).iloc[codes[:, place]].reset_index(drop=True)
+            columns[column.name] = of_category_codes(codes[:, place], column)
         flag = len(self.discrete)
         for place, column in enumerate(self.numeric):
             values = np.clip(raw[:, place], column.low, column.high)
@@ -107,6 +106,13 @@ def _raw_numbers(table: pd.DataFrame, schema: Schema) -> np.ndarray:
     return np.column_stack(columns) if columns else np.zeros((len(table), 0))
 
 
-def _codes(values: pd.Series, column: Column) -> np.ndarray:
+def category_codes(values: pd.Series, column: Column) -> np.ndarray:
+    """Codes of a column of categories, int64, shape (n,); an empty cell has the one after the last."""
     codes = pd.Categorical(discrete_texts(values, column), categories=list(column.categories)).codes.astype(np.int64)
     return np.where(codes < 0, len(column.categories), codes)
+
+
+def of_category_codes(codes: np.ndarray, column: Column) -> pd.Series:
+    """The inverse of `category_codes`."""
+    known = [column.read(text) for text in (*column.categories, *([""] if column.nullable else []))]
+    return pd.Series(known, dtype=object).iloc[codes].reset_index(drop=True)

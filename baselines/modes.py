@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from sklearn.mixture import BayesianGaussianMixture
 
-from harmonic.schema import Column, Schema, discrete_texts
+from baselines.arrays import category_codes, of_category_codes
+from harmonic.schema import Column, Schema
 from harmonic.table import load_schema, save_schema, schema_of
 
 MOST_MODES = 10
@@ -93,7 +94,7 @@ class ModalEncoding:
         rows = np.arange(len(table))
         for column, modes, spans in zip(self.schema.columns, self.modes, self.spans, strict=True):
             if modes is None:
-                encoded[rows, spans[0].start + _codes(table[column.name], column)] = 1
+                encoded[rows, spans[0].start + category_codes(table[column.name], column)] = 1
                 continue
             place, choice = _placed(column.numbers(table[column.name]), modes, column, rng)
             encoded[:, spans[0].start] = place
@@ -107,8 +108,7 @@ class ModalEncoding:
         for column, modes, spans in zip(self.schema.columns, self.modes, self.spans, strict=True):
             choice = encoded[:, spans[-1].start : spans[-1].start + spans[-1].size].argmax(1)
             if modes is None:
-                known = [column.read(text) for text in (*column.categories, *([""] if column.nullable else []))]
-                columns[column.name] = pd.Series(known, dtype=object).iloc[choice].reset_index(drop=True)
+                columns[column.name] = of_category_codes(choice, column)
             else:
                 numbers = _numbers(encoded[:, spans[0].start].astype(np.float64), choice, modes, column)
                 columns[column.name] = column.from_numbers(numbers)
@@ -130,11 +130,6 @@ class ModalEncoding:
 
 def _categories(column: Column) -> int:
     return len(column.categories) + column.nullable
-
-
-def _codes(values: pd.Series, column: Column) -> np.ndarray:
-    codes = pd.Categorical(discrete_texts(values, column), categories=list(column.categories)).codes.astype(np.int64)
-    return np.where(codes < 0, len(column.categories), codes)
 
 
 def _modes(numbers: np.ndarray, seed: int) -> Modes:
