@@ -77,7 +77,7 @@ def run() -> int:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command takes up where this one stopped", file=sys.stderr)
+        print("\ninterrupted; the same command goes on from the last checkpoint or finished stage", file=sys.stderr)
         return 130
     if records:
         from harmonic.report.tables import summary

@@ -51,7 +51,7 @@ def refuse_text(schema: Schema, method: str) -> None:
 
 
 def collect_rows(
-    batches: Iterator[list[dict[str, str]]], schema: Schema, n: int, patience: int
+    batches: Iterator[list[dict[str, str]]], schema: Schema, n: int, patience: int, bar: Any
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The first n rows that the schema accepts, of those that a generator writes as text.
 
@@ -60,6 +60,7 @@ def collect_rows(
         schema: what rows must obey.
         n: how many are wanted.
         patience: rows to read for each one wanted before giving up.
+        bar: a progress bar of n rows.
 
     Returns:
         The table, and counts for the record: rows tried, and why rows were refused.
@@ -75,6 +76,7 @@ def collect_rows(
             tried += 1
             try:
                 rows.append(_read(texts, schema))
+                bar.update(1)
             except ValueError as error:
                 reasons[str(error)] += 1
                 example = str(texts)

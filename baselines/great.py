@@ -42,7 +42,7 @@ class Recipe:
 
 
 BUDGETS: dict[Budget, Recipe] = {
-    "smoke": Recipe(steps=100),
+    "smoke": Recipe(steps=150),
     "default": Recipe(steps=400),
     "published": Recipe(steps=0, epochs=50),
 }
@@ -156,11 +156,11 @@ class Great:
         """n rows that the schema accepts; each starts with a target drawn as in train. SamplingFailed if too few do."""
         self.model.to(self.compute.device)
         with global_seed(seed), progress_bar("great sampling", n) as bar, torch.inference_mode(), self.compute.autocast():
-            table, counts = collect_rows(self._batches(n, bar), self.schema, n, self.max_tries)
+            table, counts = collect_rows(self._batches(n), self.schema, n, self.max_tries, bar)
         self.report |= {"generation": counts}
         return table
 
-    def _batches(self, n: int, bar: Any) -> Iterator[list[dict[str, str]]]:
+    def _batches(self, n: int) -> Iterator[list[dict[str, str]]]:
         """Batches of rows, as be-great writes and reads them."""
         from be_great.great_start import CategoricalStart
         from be_great.great_utils import _convert_text_to_tabular_data
@@ -179,7 +179,6 @@ class Great:
             )
             texts = self.tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             frame = _convert_text_to_tabular_data(texts, self._names)
-            bar.update(min(size, bar.total - bar.n))
             yield [self._texts(row) for row in frame.to_dict("records")]
 
     def _texts(self, row: dict[str, str | None]) -> dict[str, str]:

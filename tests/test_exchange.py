@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.preprocessing import QuantileTransformer
+from tqdm import tqdm
 
 from baselines.arrays import Arrays
 from baselines.exchange import as_numbers_and_texts, as_table, collect_rows
@@ -171,12 +172,13 @@ def test_rows_are_collected_until_there_are_enough(mixed):
     """Oracle: counts by hand."""
     frame = mixed[["count", "label"]]
     schema = infer_schema(frame, target="label")
+    bar = tqdm(total=2, disable=None)
     good, bad = {"count": "3", "label": "yes"}, {"count": "3.5", "label": "yes"}
-    table, counts = collect_rows(iter([[good, bad, {"count": "3"}], [good, good]]), schema, 2, 10)
+    table, counts = collect_rows(iter([[good, bad, {"count": "3"}], [good, good]]), schema, 2, 10, bar)
     assert table.to_dict("list") == {"count": [3, 3], "label": ["yes", "yes"]}
     assert counts == {"tried": 4, "kept": 2, "refused": {"too many decimal places": 1, "missing column": 1}}
     with pytest.raises(SamplingFailed, match="2 rows were asked for, but of 4 tried 0 obey"):
-        collect_rows(iter([[bad, bad], [bad, bad], [good, good]]), schema, 2, 2)
+        collect_rows(iter([[bad, bad], [bad, bad], [good, good]]), schema, 2, 2, bar)
 
 
 def test_moments_are_rounded_to_what_their_form_shows(mixed):
