@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeVar
 from harmonic.errors import check_at_least, check_choice
 
 Budget = Literal["smoke", "default", "published"]
-"""smoke: seconds (minutes where rows are written freely), to see that a cell runs; its rows mean nothing. default: minutes on two cores. published: the authors'
-settings, which may take a GPU and hours."""
+"""smoke: seconds (minutes where rows are written freely), to see that a cell runs; its rows mean nothing. default: minutes
+on two cores. published: the authors' settings, which may take a GPU and hours."""
 
 Recipe = TypeVar("Recipe")
 
