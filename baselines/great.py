@@ -91,8 +91,7 @@ class Great:
         self.schema = schema_of(train)
         cells = RowCodec(self.schema).cells(train)
         sentences = pd.DataFrame([[escape(text) if text else None for text in row] for row in cells], columns=self._names)
-        target = self.schema.names.index(self.schema.target)
-        self.starts = sentences.iloc[:, target].value_counts(normalize=True).to_dict()
+        self.starts = sentences.iloc[:, self._target].value_counts(normalize=True).to_dict()
         with tempfile.TemporaryDirectory() as folder, global_seed(seed):
             values = (text for row in cells for text in row)
             model, tokenizer = self.backbone.create(values, [], derive_seed(seed, "weights"))

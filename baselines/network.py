@@ -1,6 +1,6 @@
 """What the baselines with networks of our own share: batches drawn by number, a seeded Lightning run, weights on disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import lightning
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from harmonic.seed import derive_seed, global_seed
 from harmonic.training import Compute, Run, train
@@ -36,18 +37,20 @@ class Network(lightning.LightningModule):
         self.losses = list(checkpoint["losses"])
 
 
-def drawn_rows(rows: int, batch_size: int, seed: int) -> Callable[[int], np.ndarray]:
-    """Row numbers of any batch: each epoch is a permutation, cut into whole batches; its rest is left out."""
+def drawn_batches(table: Sequence[Tensor], batch_size: int, seed: int) -> Callable[[int], list[Tensor]]:
+    """Any batch of a table's rows: each epoch is a permutation, cut into whole batches; its rest is left out."""
+    rows = len(table[0])
     size = min(batch_size, rows)
     per_epoch = rows // size
     kept: dict[int, np.ndarray] = {}
 
-    def batch(number: int) -> np.ndarray:
+    def batch(number: int) -> list[Tensor]:
         epoch, place = divmod(number, per_epoch)
         if epoch not in kept:
             kept.clear()
             kept[epoch] = np.random.default_rng(derive_seed(seed, "epoch", epoch)).permutation(rows)
-        return kept[epoch][place * size : (place + 1) * size]
+        chosen = torch.from_numpy(kept[epoch][place * size : (place + 1) * size])
+        return [part[chosen] for part in table]
 
     return batch
 

@@ -223,7 +223,7 @@ def _made(
 
     class Watched(REaLTabFormer):
         def _build_tabular_trainer(self, *args: Any, **kwargs: Any) -> Any:
-            if watch.time_is_up and watch.done:
+            if watch.clock.is_up and watch.done:
                 raise _TimeIsUp
             trainer = super()._build_tabular_trainer(*args, **kwargs)
             trainer.add_callback(watch)

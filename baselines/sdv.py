@@ -4,7 +4,6 @@ Metadata comes from our schema, so that no column is taken for something else; S
 (numbers: at random, in the proportion of train). SDV is under the Business Source License; research use is free.
 """
 
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +17,7 @@ from harmonic.budget import Budget, check_budget, check_minutes, settle
 from harmonic.schema import Schema
 from harmonic.seed import global_seed
 from harmonic.table import load_schema, save_schema, schema_of
-from harmonic.training import progress_bar
+from harmonic.training import Clock, progress_bar
 
 TABLE = "table"
 
@@ -44,20 +43,28 @@ class _Sdv:
     """What the four share: metadata, seeds, types, a folder."""
 
     name: str
+    class_name: str
+    """Of `sdv.single_table`."""
     synthesizer: Any
 
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
         """Learn from train; a run that was killed starts afresh."""
-        schema = schema_of(train)
-        refuse_text(schema, self.name)
-        self.schema = schema
+        self.schema = schema_of(train)
+        refuse_text(self.schema, self.name)
         self.report: dict[str, Any] = {}
         with global_seed(seed), quiet():
-            self._fit({TABLE: as_numbers_and_texts(train, schema)}, _metadata(schema))
+            self._fit({TABLE: as_numbers_and_texts(train, self.schema)})
         return self
 
-    def _fit(self, data: dict[str, pd.DataFrame], metadata: Any) -> None:
-        raise NotImplementedError
+    def _fit(self, data: dict[str, pd.DataFrame]) -> None:
+        self.synthesizer = self._new()
+        self.synthesizer.fit(data)
+
+    def _new(self, **settings: Any) -> Any:
+        """SDV's object under our schema."""
+        from sdv import single_table
+
+        return getattr(single_table, self.class_name)(_metadata(self.schema), **settings)
 
     def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
         """n rows. SDV seeds itself with a constant; here the seed is the caller's (its discussion 2022)."""
@@ -86,12 +93,7 @@ class GaussianCopula(_Sdv):
     """Marginals and a correlation matrix between them (Patki et al. 2016): a second, no training."""
 
     name = "gaussian_copula"
-
-    def _fit(self, data: dict[str, pd.DataFrame], metadata: Any) -> None:
-        from sdv.single_table import GaussianCopulaSynthesizer
-
-        self.synthesizer = GaussianCopulaSynthesizer(metadata)
-        self.synthesizer.fit(data)
+    class_name = "GaussianCopulaSynthesizer"
 
 
 class _Network(_Sdv):
@@ -104,19 +106,14 @@ class _Network(_Sdv):
     """
 
     budgets = GAN_BUDGETS
-    class_name: str
 
     def __init__(self, budget: Budget | None = None, epochs: int | None = None, max_minutes: float | None = None) -> None:
         self.budget, self.epochs, self.max_minutes = check_budget(budget), epochs, check_minutes(max_minutes)
         self.recipe = settle(budget, self.budgets, epochs=epochs)
 
-    def _fit(self, data: dict[str, pd.DataFrame], metadata: Any) -> None:
-        from sdv import single_table
-
+    def _fit(self, data: dict[str, pd.DataFrame]) -> None:
         epochs = self.recipe.of(len(data[TABLE]))
-        self.synthesizer = getattr(single_table, self.class_name)(
-            metadata, epochs=epochs, batch_size=self.recipe.batch_size, enable_gpu=True
-        )
+        self.synthesizer = self._new(epochs=epochs, batch_size=self.recipe.batch_size, enable_gpu=True)
         with progress_bar(self.name, epochs, unit="epoch") as bar:
             done = _train(self.synthesizer, data, bar, self.max_minutes)
         self.report = {"recipe": asdict(self.recipe), "epochs": epochs, "epochs_done": done, "max_minutes": self.max_minutes}
@@ -163,13 +160,13 @@ def _train(synthesizer: Any, data: dict[str, pd.DataFrame], bar: Any, max_minute
     """
     from sdv.single_table import ctgan
 
-    started, done = time.monotonic(), 0
+    clock, done = Clock(max_minutes), 0
 
     def after_epoch() -> None:
         nonlocal done
         done += 1
         bar.update(1)
-        if max_minutes is not None and time.monotonic() - started >= 60 * max_minutes:
+        if clock.is_up:
             raise _TimeIsUp
 
     def heard(network: type) -> type:

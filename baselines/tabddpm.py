@@ -15,7 +15,7 @@ from torch.nn.functional import log_softmax, mse_loss, one_hot, silu
 
 from baselines.arrays import Arrays
 from baselines.exchange import refuse_text
-from baselines.network import Network, drawn_rows, load_weights, save_weights, train_network
+from baselines.network import Network, drawn_batches, load_weights, save_weights, train_network
 from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
@@ -84,16 +84,10 @@ class TabDdpm:
         numbers, codes, classes = self._split(*self.arrays.encode(train))
         self.class_counts = np.bincount(classes, minlength=self._shape["classes"])
         tensors = [torch.from_numpy(part) for part in (numbers, codes, classes)]
-        rows = drawn_rows(len(train), self.recipe.batch_size, seed)
         steps = total_steps(self.recipe.steps, self.recipe.epochs, len(train), self.recipe.batch_size)
-
-        def batch(number: int) -> list[Tensor]:
-            chosen = torch.from_numpy(rows(number))
-            return [part[chosen] for part in tensors]
-
         self.network, run = train_network(
             lambda: Diffusion(self.recipe, **self._shape, steps=steps, seed=seed),
-            batch,
+            drawn_batches(tensors, self.recipe.batch_size, seed),
             steps,
             self.compute,
             what="tabddpm",

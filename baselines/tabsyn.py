@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from baselines.arrays import Arrays
 from baselines.exchange import refuse_text
-from baselines.network import Network, drawn_rows, load_weights, save_weights, train_network
+from baselines.network import Network, drawn_batches, load_weights, save_weights, train_network
 from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
@@ -117,16 +117,10 @@ class TabSyn:
         self, make: Any, table: list[Tensor], steps: int, seed: int, work_dir: Path | None, max_minutes: float | None
     ) -> tuple[Any, Any]:
         """One of the two networks, trained on rows of `table`."""
-        rows = drawn_rows(len(table[0]), self.recipe.batch_size, seed)
         what = "tabsyn autoencoder" if len(table) == 2 else "tabsyn diffusion"
-
-        def batch(number: int) -> list[Tensor]:
-            chosen = torch.from_numpy(rows(number))
-            return [part[chosen] for part in table]
-
         return train_network(
             make,
-            batch,
+            drawn_batches(table, self.recipe.batch_size, seed),
             steps,
             self.compute,
             what=what,

@@ -23,11 +23,6 @@ class Watch(TrainerCallback):
         self.losses: list[float] = []
         self.bar: Any = None
 
-    @property
-    def time_is_up(self) -> bool:
-        """Whether the run must end."""
-        return self.clock.minutes >= self.clock.limit
-
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Open the bar, once where a package trains in several stretches."""
         self.total = state.max_steps
@@ -39,7 +34,7 @@ class Watch(TrainerCallback):
         """Count, and stop where the time is up."""
         self.bar.update(state.global_step - self.done)
         self.done = state.global_step
-        control.should_training_stop = control.should_training_stop or self.time_is_up
+        control.should_training_stop = control.should_training_stop or self.clock.is_up
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Keep the loss."""

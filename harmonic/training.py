@@ -117,6 +117,11 @@ class Clock(Callback):
         """Of training so far."""
         return self.before + (time.monotonic() - self.started) / 60
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the run must end."""
+        return self.minutes >= self.limit
+
     def on_train_start(self, *_: Any) -> None:
         """Count from here."""
         self.started = time.monotonic()
@@ -124,7 +129,7 @@ class Clock(Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Stop where the time is up."""
         steps_whole = trainer.fit_loop.epoch_loop.batch_idx + 1
-        if self.minutes >= self.limit and steps_whole % trainer.accumulate_grad_batches == 0:
+        if self.is_up and steps_whole % trainer.accumulate_grad_batches == 0:
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
