@@ -14,12 +14,12 @@ from torch.nn.functional import cross_entropy, gumbel_softmax, normalize, pad
 
 from baselines.exchange import refuse_text
 from baselines.modes import ModalEncoding, Span
-from baselines.network import Network, load_weights, save_weights, train_network
+from baselines.network import load_weights, save_weights, train_network
 from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.errors import BadInput
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
-from harmonic.training import Compute, loss_curve, progress_bar
+from harmonic.training import Compute, Resumable, loss_curve, progress_bar
 
 SIDES = (4, 8, 16, 24, 32, 64)
 """Sides of the square a row is laid out in."""
@@ -134,7 +134,7 @@ class CtabGanPlus:
         return self
 
 
-class Gan(Network):
+class Gan(Resumable):
     """The three networks. Rows are encodings (b, w); a condition is a one-hot over all choices of all columns (b, k).
 
     Args:

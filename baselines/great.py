@@ -20,15 +20,14 @@ from baselines.watch import Watch
 from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.codec import RowCodec
 from harmonic.lm import load
-from harmonic.lm.segments import pad_left
+from harmonic.lm.grammar import DONE
+from harmonic.lm.likelihood import Tokens, token_log_likelihoods
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import load_schema, save_schema, schema_of
 from harmonic.training import Compute, progress_bar
 
 UNSAFE = re.compile(r"[%,\n\r]|^\s|\s$|(?<= )i(?=s )|^(?:N(?=one$)|p(?=laceholder$))")
 """What the sentence form cannot hold in a name or a value: its own separators, and words that be-great gives a meaning."""
-SCORED_TOKENS = 24_000
-"""Tokens read at once, padding included."""
 
 
 @dataclass(frozen=True)
@@ -194,41 +193,18 @@ class Great:
         """
         cells = RowCodec(self.schema).cells(rows)
         rng = np.random.default_rng(derive_seed(seed, "orders"))
-        orders = [rng.permutation(len(self.schema.columns)).tolist() for _ in cells]
-        read = [self._placed(row, order) for row, order in zip(cells, orders, strict=True)]
-        found = np.zeros((len(cells), len(self.schema.columns)))
-        by_length = np.argsort([-len(ids) for ids, _ in read], kind="stable")
-        self.model.eval().to(self.compute.device)
-        done = 0
-        with progress_bar("scoring", len(cells)) as bar, torch.inference_mode(), self.compute.autocast():
-            while done < len(cells):
-                size = max(1, SCORED_TOKENS // len(read[by_length[done]][0]))
-                chosen = by_length[done : done + size]
-                scores = self._scores([read[number][0] for number in chosen])
-                for number, score in zip(chosen, scores, strict=True):
-                    places = read[number][1][1:]  # the first token has nothing before it; it is a name's
-                    scored = score[-len(places) :]
-                    np.add.at(found[number], places[places >= 0], scored[places >= 0])
-                done += len(chosen)
-                bar.update(len(chosen))
-        return found
+        read = [self._placed(row, rng.permutation(len(row)).tolist()) for row in cells]
+        return token_log_likelihoods(self.model, read, self.tokenizer.pad_token_id, self.compute)
 
-    def _placed(self, cells: list[str], order: list[int]) -> tuple[list[int], np.ndarray]:
-        """Token ids of a row, and for each the column whose value or comma it is part of; -1 for a name's."""
+    def _placed(self, cells: Sequence[str], order: Sequence[int]) -> Tokens:
+        """A row's tokens, each placed in the column whose value or comma it is part of; the first is a name's."""
         text, spans = self._sentence(cells, order)
         encoded = self.tokenizer(text, return_offsets_mapping=True)
         middles = np.array([(start + end) / 2 for start, end in encoded["offset_mapping"]])
         places = np.full(len(middles), -1)
         for start, end, place in spans:
             places[(middles > start) & (middles < end)] = place
-        return encoded["input_ids"], places
-
-    def _scores(self, rows: list[list[int]]) -> np.ndarray:
-        """Log-probability of each token but the first, flush right, float64, shape (b, t - 1)."""
-        ids, mask = (part.to(self.compute.device) for part in pad_left(rows, self.tokenizer.pad_token_id))
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = self.model(input_ids=ids, attention_mask=mask, position_ids=positions).logits[:, :-1].float()
-        return logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0].double().cpu().numpy()
+        return Tokens(encoded["input_ids"], places[1:], np.full(len(places) - 1, DONE))
 
     def save(self, folder: Path) -> None:
         """Weights, tokenizer, and the target's distribution; no row of train."""

@@ -4,37 +4,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from harmonic.seed import derive_seed, global_seed
-from harmonic.training import Compute, Run, train
+from harmonic.training import Compute, Resumable, Run, train
 
 WEIGHTS = "model.safetensors"
-
-
-class Network(lightning.LightningModule):
-    """A module whose every batch draws from a random stream of its own, so that a run can resume anywhere."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self.seed = seed
-        self.losses: list[float] = []
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Noise depends on the batch's number alone."""
-        torch.manual_seed(derive_seed(self.seed, "batch", batch_idx))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the loss curve."""
-        checkpoint["losses"] = self.losses
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the loss curve where it was left."""
-        self.losses = list(checkpoint["losses"])
 
 
 def drawn_batches(table: Sequence[Tensor], batch_size: int, seed: int) -> Callable[[int], list[Tensor]]:
@@ -56,7 +34,7 @@ def drawn_batches(table: Sequence[Tensor], batch_size: int, seed: int) -> Callab
 
 
 def train_network(
-    make: Callable[[], Network],
+    make: Callable[[], Resumable],
     batch: Callable[[int], Any],
     steps: int,
     compute: Compute,

@@ -15,11 +15,11 @@ from torch.nn.functional import log_softmax, mse_loss, one_hot, silu
 
 from baselines.arrays import Arrays
 from baselines.exchange import refuse_text
-from baselines.network import Network, drawn_batches, load_weights, save_weights, train_network
+from baselines.network import drawn_batches, load_weights, save_weights, train_network
 from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
-from harmonic.training import Compute, loss_curve, progress_bar
+from harmonic.training import Compute, Resumable, loss_curve, progress_bar
 
 FAREST = 5.2
 """Largest denoised number while sampling: where a normal distribution's quantiles end in practice. Without a bound, a small
@@ -154,7 +154,7 @@ class TabDdpm:
         return self
 
 
-class Diffusion(Network):
+class Diffusion(Resumable):
     """The two diffusions and their network. Rows are numbers (b, p) and codes (b, q); t is an int64 tensor (b,)."""
 
     retained: Tensor

@@ -15,11 +15,11 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from baselines.arrays import Arrays
 from baselines.exchange import refuse_text
-from baselines.network import Network, drawn_batches, load_weights, save_weights, train_network
+from baselines.network import drawn_batches, load_weights, save_weights, train_network
 from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import schema_of
-from harmonic.training import Compute, loss_curve, progress_bar
+from harmonic.training import Compute, Resumable, loss_curve, progress_bar
 
 TOKEN = 4
 """Latent numbers of a column."""
@@ -178,7 +178,7 @@ class TabSyn:
         return self
 
 
-class Autoencoder(Network):
+class Autoencoder(Resumable):
     """Columns (p numbers, q codes) to latent tokens (b, p + q, TOKEN) and back."""
 
     def __init__(self, numbers: int, sizes: list[int], recipe: Recipe, steps: int, seed: int) -> None:
@@ -225,7 +225,7 @@ class Autoencoder(Network):
         return _adam(self, self.recipe.learning_rate, self.steps)
 
 
-class LatentDiffusion(Network):
+class LatentDiffusion(Resumable):
     """Denoises latent rows (b, d) at any noise level, preconditioned as by Karras et al. 2022."""
 
     def __init__(self, size: int, recipe: Recipe, steps: int, seed: int) -> None:

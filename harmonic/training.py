@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.seed import derive_seed
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
@@ -65,6 +66,28 @@ class Compute:
         precision = self.resolved_precision
         dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
         return torch.autocast(self.device.type, dtype, enabled=not precision.startswith("32"))
+
+
+class Resumable(lightning.LightningModule):
+    """A module whose every batch draws from a random stream of its own, so that a resumed run is the unbroken one."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+        self.losses: list[float] = []
+        """Of each batch."""
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Noise and dropout depend on the batch's number alone."""
+        torch.manual_seed(derive_seed(self.seed, "batch", batch_idx))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the loss curve."""
+        checkpoint["losses"] = self.losses
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the loss curve where it was left."""
+        self.losses = list(checkpoint["losses"])
 
 
 class Stream(IterableDataset):
@@ -218,7 +241,7 @@ class Run:
 
 
 def train(
-    module: lightning.LightningModule,
+    module: Resumable,
     make: Callable[[int], Batch],
     sizes: Sequence[int],
     compute: Compute,
@@ -232,7 +255,7 @@ def train(
     """Train a module in place on the batches of a run, each known by its number.
 
     Args:
-        module: with a list `losses`, one entry a batch.
+        module: the module; it writes down a loss for each batch.
         make: number to batch.
         sizes: rows of each batch, or whatever the bar counts.
         compute: device, precision and checkpoint interval.
@@ -252,5 +275,4 @@ def train(
     module.train()
     fit_stream(trainer, module, DataLoader(Stream(make, start, len(sizes)), batch_size=None), checkpoint)
     module.eval()
-    losses: list[float] = module.losses
-    return Run(len(sizes), len(losses), clock.minutes)
+    return Run(len(sizes), len(module.losses), clock.minutes)

@@ -10,12 +10,13 @@ import torch
 
 import baselines.sdv
 from baselines.ctabganplus import CtabGanPlus
-from baselines.great import Great
+from baselines.great import Great, escape
 from baselines.realtabformer import RealTabFormer
 from baselines.tabargn import TabArgn
 from baselines.tabddpm import TabDdpm
 from baselines.tabsyn import TabSyn
 from baselines.tabula import Tabula
+from harmonic.codec import RowCodec
 from harmonic.errors import BadInput, SamplingFailed
 from harmonic.infer import infer_schema
 from harmonic.lm.batches import Training
@@ -159,7 +160,7 @@ def test_numbers_alone_or_categories_alone(name, mixed):
 
 @pytest.mark.parametrize("name", ["tabddpm", "tabsyn", "ctabganplus", "tabula"])
 def test_a_killed_run_is_taken_up(name, table_for, tmp_path, monkeypatch):
-    """Oracle: the unbroken run's rows; the run is killed at its 7th batch and has a checkpoint at each."""
+    """Oracle: the unbroken run's rows; the run is killed at its 5th batch and has a checkpoint at each."""
     import harmonic.training as training
 
     train = table_for(name)
@@ -213,7 +214,7 @@ def test_relations_are_learnt(name, steps, clusters):
 
 @pytest.mark.parametrize("name", ["great", "realtabformer", "tabula"])
 def test_likelihoods(name, table_for):
-    """Oracles: a log-probability is not positive; rows scored alone; train is likelier than the same cells shuffled."""
+    """Oracles: a log-probability is not positive; rows scored alone; the same call twice."""
     train = table_for(name)
     method = make(name).fit(train, seed=0)
     cells = method.log_likelihood(train, seed=0)
@@ -223,6 +224,31 @@ def test_likelihoods(name, table_for):
         alone = [method.log_likelihood(train.iloc[[row]].reset_index(drop=True), seed=0)[0] for row in (0, 7)]
         np.testing.assert_allclose(cells[[0, 7]], alone, atol=1e-3)
     np.testing.assert_array_equal(method.log_likelihood(train, seed=0), cells)
+
+
+@pytest.mark.parametrize("name", ["great", "realtabformer", "tabula"])
+def test_likelihoods_of_a_model_that_knows_nothing(name, table_for):
+    """Oracle: by hand: with its last layer at zero a model guesses evenly: log(vocabulary) for each of a cell's tokens."""
+    train = table_for(name)
+    method = make(name).fit(train, seed=0)
+    model = method.package.model if name == "realtabformer" else method.model
+    model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))  # apart from tied embeddings
+    tokens = -method.log_likelihood(train, seed=0) / np.log(model.lm_head.weight.shape[0])
+    np.testing.assert_allclose(tokens, tokens.round(), atol=1e-3)
+    assert (tokens.round() >= 1).all()
+    if name == "realtabformer":  # a token for each digit place and each category, the same for every row
+        assert (tokens.round() == tokens.round()[0]).all()
+        assert tokens.round()[0].sum() == len(method.package.processed_columns)
+    if name == "tabula":  # the value's own tokens and the quote
+        encoded = [[len(method.encoder.encode([text, '"'])) for text in row] for row in method.codec.cells(train)]
+        np.testing.assert_array_equal(tokens.round(), encoded)
+    if name == "great":  # a value's tokens, with the comma, are its own text
+        cells = RowCodec(schema_of(train)).cells(train)
+        for row in cells:
+            placed = method._placed(row, range(len(row)))
+            for place, text in enumerate(row):
+                own = np.array(placed.ids[1:])[placed.cells == place].tolist()
+                assert method.tokenizer.decode(own).strip(" ,") == (escape(text) or "None")
 
 
 def test_a_generator_that_writes_nonsense_is_given_up(easy):

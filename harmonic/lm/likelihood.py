@@ -52,10 +52,25 @@ def cell_log_likelihoods(
         compute: device and precision.
         grammar: score as the sampler draws, under its masks; a cell that they forbid has minus infinity.
     """
-    model.eval().to(compute.device)
     quote = encoder.encode([QUOTE])
-    rows = [_Tokens.of(row(number), encoder, quote, grammar) for number in range(n)]
-    columns = max(int(tokens.cells.max()) for tokens in rows) + 1
+    rows = [Tokens.of(row(number), encoder, quote, grammar) for number in range(n)]
+    return token_log_likelihoods(model, rows, encoder.tokenizer.pad_token_id, compute, grammar)
+
+
+def token_log_likelihoods(
+    model: Any, rows: Sequence["Tokens"], pad: int, compute: Compute, grammar: Grammar | None = None
+) -> np.ndarray:
+    """Log-likelihood in nats of each cell of rows that are tokens already, float64, shape (n, c).
+
+    Args:
+        model: a causal LM.
+        rows: n rows.
+        pad: the token that fills rows up.
+        compute: device and precision.
+        grammar: see `cell_log_likelihoods`.
+    """
+    model.eval().to(compute.device)
+    n, columns = len(rows), max(int(tokens.cells.max()) for tokens in rows) + 1
     likelihoods = np.zeros((n, columns))
     by_length = np.argsort([-len(tokens.ids) for tokens in rows], kind="stable")
     done = 0
@@ -63,8 +78,7 @@ def cell_log_likelihoods(
         while done < n:
             longest = len(rows[by_length[done]].ids)
             numbers = by_length[done : done + max(1, BATCH_TOKENS // longest)]
-            batch = [rows[number] for number in numbers]
-            scores = _score(model, batch, encoder.tokenizer.pad_token_id, compute.device, grammar)
+            scores = _score(model, [rows[number] for number in numbers], pad, compute.device, grammar)
             for number, score in zip(numbers, scores, strict=True):
                 cells = rows[number].cells
                 np.add.at(likelihoods[number], cells[cells >= 0], score[cells >= 0])
@@ -74,14 +88,16 @@ def cell_log_likelihoods(
 
 
 @dataclass(frozen=True)
-class _Tokens:
+class Tokens:
     """A prompt with its row."""
 
     ids: list[int]
     cells: np.ndarray
-    """int64, shape (a,), of the last a tokens, those of the row: the cell each belongs to, -1 for a key's."""
+    """int64, shape (a,), of the last a tokens, those of the row: the cell each belongs to, -1 for a key's. The first
+    token of all, which nothing precedes, is not among them."""
     states: np.ndarray
-    """int64, shape (a,): under a grammar, the state before each token of a cell; `DONE` in cells that it forbids."""
+    """int64, shape (a,): under a grammar, the state before each token of a cell; `DONE` in cells that it forbids,
+    and everywhere without one."""
 
     @property
     def forbidden(self) -> np.ndarray:
@@ -89,7 +105,8 @@ class _Tokens:
         return (self.cells >= 0) & (self.states == DONE)
 
     @classmethod
-    def of(cls, row: Scored, encoder: SegmentEncoder, quote: list[int], grammar: Grammar | None) -> "_Tokens":
+    def of(cls, row: Scored, encoder: SegmentEncoder, quote: list[int], grammar: Grammar | None) -> "Tokens":
+        """A row in our own format; `quote` ends each of its values."""
         ids = encoder.encode(row.prompt)
         cells: list[int] = []
         states: list[int] = []
@@ -102,7 +119,7 @@ class _Tokens:
         return cls(ids, np.array(cells, dtype=np.int64), np.array(states, dtype=np.int64))
 
 
-def _score(model: Any, rows: list[_Tokens], pad: int, device: torch.device, grammar: Grammar | None) -> list[np.ndarray]:
+def _score(model: Any, rows: list[Tokens], pad: int, device: torch.device, grammar: Grammar | None) -> list[np.ndarray]:
     """Log-likelihood of each token of each row's own part."""
     ids, mask = (tensor.to(device) for tensor in pad_left([row.ids for row in rows], pad))
     longest = max(len(row.cells) for row in rows)
@@ -118,7 +135,7 @@ def _score(model: Any, rows: list[_Tokens], pad: int, device: torch.device, gram
     return own
 
 
-def _restricted(logits: torch.Tensor, rows: list[_Tokens], grammar: Grammar) -> torch.Tensor:
+def _restricted(logits: torch.Tensor, rows: list[Tokens], grammar: Grammar) -> torch.Tensor:
     """Logits (b, a, v) under the masks wherever a cell's token is drawn."""
     for number, row in enumerate(rows):
         drawn = np.flatnonzero(row.states != DONE)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from transformers import get_cosine_schedule_with_warmup
@@ -12,25 +11,21 @@ from transformers import get_cosine_schedule_with_warmup
 from harmonic.codec import Instruction
 from harmonic.lm.batches import IGNORED, Batch, Training, collate
 from harmonic.lm.segments import SegmentEncoder
-from harmonic.seed import derive_seed
-from harmonic.training import Compute, Run, train
+from harmonic.training import Compute, Resumable, Run, train
 
 
-class FineTuning(lightning.LightningModule):
+class FineTuning(Resumable):
     """A causal LM under instruction tuning."""
 
     def __init__(self, model: Any, training: Training, steps: int, seed: int) -> None:
-        super().__init__()
+        super().__init__(seed)
         self.model = model
         self.training_recipe = training
         self.steps = steps
-        self.seed = seed
-        self.losses: list[float] = []
-        """Mean loss of each batch, nats per token that bears a loss."""
         self.strict_loading = False
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Mean cross-entropy over the tokens that bear a loss."""
+        """Mean cross-entropy, in nats, over the tokens that bear a loss."""
         labels = batch["labels"]
         output = self.model(
             input_ids=batch["input_ids"],
@@ -45,10 +40,6 @@ class FineTuning(lightning.LightningModule):
         self.losses.append(float(loss.detach()))
         return loss
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Dropout depends on the batch's number alone, so that a resumed run draws what an unbroken one does."""
-        torch.manual_seed(derive_seed(self.seed, "batch", batch_idx))
-
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay over the whole run."""
         recipe = self.training_recipe
@@ -62,11 +53,7 @@ class FineTuning(lightning.LightningModule):
         """Keep what is trained: under LoRA, a checkpoint is megabytes, not gigabytes."""
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
-        checkpoint["losses"] = self.losses
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the loss curve where it was left."""
-        self.losses = list(checkpoint["losses"])
+        super().on_save_checkpoint(checkpoint)
 
 
 def fine_tune(
