@@ -22,6 +22,8 @@ from harmonic.training import Compute
 
 INSTALL = "pip install -r requirements-tabargn.txt --no-deps"
 WORKSPACE = "workspace"
+PROGRESS = "ModelStore/model-data/progress-messages.csv"
+"""Where the engine writes down how far its training is."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class TabArgn:
         self.engine = self._engine(Path(self.folder.name), seed)
         with _seeded(seed):
             self.engine.fit(as_numbers_and_texts(train, self.schema))
-        self.report = {"recipe": asdict(self.recipe), "max_minutes": self.max_minutes}
+        last = pd.read_csv(Path(self.folder.name) / PROGRESS).iloc[-1]
+        done = {"epochs_done": float(last["epoch"]), "steps_done": int(last["steps"])}
+        self.report = {"recipe": asdict(self.recipe), **done, "max_minutes": self.max_minutes}
         return self
 
     def _engine(self, workspace: Path, seed: int) -> Any:

@@ -60,6 +60,16 @@ def mixed_frame() -> pd.DataFrame:
 
 
 @pytest.fixture
+def mixed_table(mixed_frame: pd.DataFrame) -> pd.DataFrame:
+    """The same without free text, as a table."""
+    from harmonic.infer import infer_schema
+    from harmonic.table import coerce
+
+    frame = mixed_frame.drop(columns="note")
+    return coerce(frame, infer_schema(frame, target="label"), "mixed")
+
+
+@pytest.fixture
 def one_sentence() -> Callable[[object, str], None]:
     """Asserts that an error's message is one sentence in one line and holds some words."""
 

@@ -1,18 +1,11 @@
 """Budgets. Oracles: the recipes as they are written, the record, and Hydra's own rules for `+`."""
 
-import logging
-import random
-import warnings
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
-import torch
 
-from baselines.quiet import quiet
 from harmonic.budget import check_minutes, settle, total_steps
 from harmonic.errors import BadInput
-from harmonic.seed import global_seed
 
 
 @dataclass(frozen=True)
@@ -53,34 +46,3 @@ def test_what_is_none_is_refused(make, said):
     """Oracle: one sentence."""
     with pytest.raises(BadInput, match=said):
         make()
-
-
-def test_global_randomness_is_put_back():
-    """Oracle: the draws with nothing between; within, draws repeat."""
-
-    def draw():
-        return random.random(), np.random.random(), torch.rand(1).item()  # noqa: NPY002
-
-    with global_seed(0):
-        first, second = draw(), draw()
-    with global_seed(7):
-        draw()
-        with global_seed(0):
-            assert (draw(), draw()) == (first, second)
-        inner = draw()
-    with global_seed(7):
-        draw()
-        assert draw() == inner
-
-
-def test_quiet(capfd, caplog):
-    """Oracle: what reaches the screen: errors and stderr alone."""
-    with warnings.catch_warnings(record=True) as found, quiet():
-        warnings.warn("a warning", stacklevel=1)
-        print("a print")
-        logging.getLogger("other").warning("a line")
-        logging.getLogger("other").error("an error")
-    logging.getLogger("other").warning("after")
-    assert not found
-    assert capfd.readouterr().out == ""
-    assert caplog.messages == ["an error", "after"]

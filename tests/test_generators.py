@@ -258,6 +258,13 @@ def test_a_generator_that_writes_nonsense_is_given_up(easy):
         method.sample(60, seed=0)
 
 
+def test_the_record_of_an_engine_that_ends_by_itself(mixed):
+    """Oracle: the budget: one epoch of smoke, and not one step more than another epoch takes."""
+    one, two = (make("tabargn", epochs=epochs).fit(mixed, seed=0).report for epochs in (1.0, 2.0))
+    assert (one["epochs_done"], two["epochs_done"]) == (1, 2)
+    assert two["steps_done"] == 2 * one["steps_done"]
+
+
 def test_an_extra_that_is_missing(mixed, monkeypatch):
     """Oracle: one sentence with the line that installs it."""
     import sys

@@ -10,7 +10,7 @@ import pytest
 from harmonic.errors import BadInput
 from harmonic.infer import describe, infer_schema
 from harmonic.schema import Column, Schema
-from harmonic.table import Split, coerce, digest
+from harmonic.table import Split, coerce, digest, schema_of
 
 KINDS = {
     "amount": ("decimal", "float64", False),
@@ -199,3 +199,11 @@ def test_split_digest_sees_every_part_and_the_schema(mixed_frame):
     ]
     assert split.digest == Split("other name", schema, mixed_frame, mixed_frame[:10], mixed_frame[10:20]).digest
     assert len({split.digest, *(other.digest for other in others)}) == 5
+
+
+def test_moments_are_rounded_to_what_their_form_shows(mixed_table):
+    """Oracle: the calendar: a second before midnight is the next day where the form has no hour."""
+    column = schema_of(mixed_table)["day"]
+    midnight = pd.Timestamp("2024-03-02").timestamp()
+    assert column.from_numbers(np.array([midnight - 1, midnight + 1, np.nan]))[:2].tolist() == ["02.03.2024"] * 2
+    assert column.from_numbers(np.array([np.nan, np.nan])).isna().all()

@@ -1,0 +1,39 @@
+"""Rows as sentences. Oracle: be-great's own writer and reader."""
+
+import pandas as pd
+import pytest
+
+from baselines.great import escape
+
+TEXTS = [
+    "plain",
+    "a, b",
+    "50 %",
+    "None",
+    "placeholder",
+    " lead",
+    "trail ",
+    "it is so",
+    "is",
+    "line\nfeed",
+    "%2C",
+    "é, ü",
+    "12.50",
+]
+
+
+@pytest.mark.parametrize("name", ["plain", "size, or so", "it is so", "None"])
+def test_sentences_survive_the_reader_of_be_great(name):
+    """Oracle: be-great's own writer and reader, and `urllib.parse.unquote`."""
+    from urllib.parse import unquote
+
+    from be_great.great_utils import _convert_text_to_tabular_data, _encode_row_partial
+
+    for text in TEXTS:
+        row = pd.Series({escape("other"): escape("x"), escape(name): escape(text)})
+        for order in (True, False):
+            (read,) = _convert_text_to_tabular_data([_encode_row_partial(row, shuffle=order)], list(row.index)).to_dict(
+                "records"
+            )
+            assert {unquote(key): unquote(value) for key, value in read.items()} == {"other": "x", name: text}
+    assert [escape(text) for text in ("plain", "12.50", "is", "Noneone")] == ["plain", "12.50", "is", "Noneone"]
