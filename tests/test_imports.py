@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "lm": ("words", "training", "text"),
     "method": ("words", "training", "text", "lm"),
     "baselines": ("words", "training", "data", "text", "lm", "method"),
-    "metrics": ("words", "text"),
+    "metrics": ("words", "training", "text", "lm"),
     "record": ("words",),
     "bench": ("words", "data", "method", "record"),
     "report": ("words", "record"),
