@@ -21,7 +21,7 @@ from harmonic.budget import Budget, check_budget, check_minutes, settle, total_s
 from harmonic.codec import RowCodec
 from harmonic.lm import load
 from harmonic.lm.grammar import DONE
-from harmonic.lm.likelihood import Tokens, token_log_likelihoods
+from harmonic.lm.likelihood import Tokens, text_log_likelihoods, token_log_likelihoods
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import load_schema, save_schema, schema_of
 from harmonic.training import Compute, progress_bar
@@ -195,6 +195,11 @@ class Great:
         rng = np.random.default_rng(derive_seed(seed, "orders"))
         read = [self._placed(row, rng.permutation(len(row)).tolist()) for row in cells]
         return token_log_likelihoods(self.model, read, self.tokenizer.pad_token_id, self.compute)
+
+    def text_log_likelihoods(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Log-likelihood in nats of each token of each text but the first, shape (t - 1,) each."""
+        ids = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        return text_log_likelihoods(self.model, ids, self.tokenizer.pad_token_id, self.compute)
 
     def _placed(self, cells: Sequence[str], order: Sequence[int]) -> Tokens:
         """A row's tokens, each placed in the column whose value or comma it is part of; the first is a name's."""

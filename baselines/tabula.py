@@ -1,6 +1,7 @@
 """TabuLa: a small language model from random weights, with short tokens for what a table repeats (Zhao et al., 2023)."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +15,7 @@ from harmonic.lm import load
 from harmonic.lm.batches import Training, plan_batches
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
-from harmonic.lm.likelihood import Scored, cell_log_likelihoods
+from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
 from harmonic.lm.module import fine_tune
 from harmonic.lm.sampler import sample_rows
 from harmonic.lm.segments import SegmentEncoder
@@ -145,6 +146,11 @@ class Tabula:
             return Scored([GENERATE], self._keys, cells[number], self._places)
 
         return cell_log_likelihoods(self.model, self.encoder, scored, len(rows), self.compute)
+
+    def text_log_likelihoods(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Log-likelihood in nats of each token of each text but the first, shape (t - 1,) each."""
+        ids = [self.encoder.encode([text]) for text in texts]
+        return text_log_likelihoods(self.model, ids, self.encoder.tokenizer.pad_token_id, self.compute)
 
     def save(self, folder: Path) -> None:
         """Weights and tokenizer, whose tokens are learnt from train's values; no row of train."""

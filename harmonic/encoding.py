@@ -1,5 +1,6 @@
 """Tables as arrays. An encoder is fitted once, on train, and serves neighbours, distances and downstream models alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,9 +81,16 @@ class Encoder:
         schema allows empty cells); category and boolean features are one-hot, an empty cell all zeros. Text columns and
         the target are left out.
         """
+        return self._dense(table, self.schema.features)
+
+    def points(self, table: pd.DataFrame) -> np.ndarray:
+        """The same with the target: whole rows as points, float64, shape (n, d)."""
+        return self._dense(table, self.schema.columns)
+
+    def _dense(self, table: pd.DataFrame, columns: Sequence[Column]) -> np.ndarray:
         scaled = self._scaled(table)
-        blocks = []
-        for column in self.schema.features:
+        blocks = [np.zeros((len(table), 0))]
+        for column in columns:
             if column.name in self.numeric:
                 place = self.numeric.index(column.name)
                 values = scaled[:, place]

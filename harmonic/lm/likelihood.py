@@ -87,6 +87,20 @@ def token_log_likelihoods(
     return likelihoods
 
 
+def text_log_likelihoods(model: Any, texts: Sequence[list[int]], pad: int, compute: Compute) -> list[np.ndarray]:
+    """Log-likelihood in nats of each token of each text but its first, which nothing precedes: float64, shape (t - 1,) each.
+
+    Args:
+        model: a causal LM.
+        texts: as tokens, two or more each.
+        pad: the token that fills them up.
+        compute: device and precision.
+    """
+    rows = [Tokens(ids, np.arange(len(ids) - 1), np.full(len(ids) - 1, DONE)) for ids in texts]
+    found = token_log_likelihoods(model, rows, pad, compute)
+    return [nats[: len(ids) - 1] for nats, ids in zip(found, texts, strict=True)]
+
+
 @dataclass(frozen=True)
 class Tokens:
     """A prompt with its row."""

@@ -1,0 +1,73 @@
+"""Intervals of what the metrics estimate: shares, and areas under the ROC curve."""
+
+import numpy as np
+from scipy.stats import beta, norm
+
+RESAMPLES = 1000
+CHUNK_CELLS = 8_000_000
+"""Cells of one block of resamples, so that memory stays bounded."""
+
+
+def wilson_interval(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share of n rows; the share may be a fraction of a row, as where ties are halved.
+
+    Wilson 1927, *Probable inference, the law of succession, and statistical inference*, JASA 22.
+    """
+    z = float(norm.ppf((1 + confidence) / 2))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def clopper_pearson(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a share, where `count` of n rows have what is counted.
+
+    Clopper & Pearson 1934, *The use of confidence or fiducial limits illustrated in the case of the binomial*,
+    Biometrika 26.
+    """
+    tail = (1 - confidence) / 2
+    low = float(beta.ppf(tail, count, n - count + 1)) if count else 0.0
+    high = float(beta.ppf(1 - tail, count + 1, n - count)) if count < n else 1.0
+    return low, high
+
+
+def auc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """P(a positive's score exceeds a negative's), ties halved: the area under the ROC curve."""
+    return float(_areas(*_sorted(positive, negative))[0])
+
+
+def auc_interval(
+    positive: np.ndarray, negative: np.ndarray, rng: np.random.Generator, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of `auc`, over resamples of the positives and of the negatives.
+
+    Where the two are told apart without an error, resamples are too, and the interval is a point: it then speaks of the
+    rows at hand, not of those one might have drawn.
+    """
+    places, positives, _ = _sorted(positive, negative)
+    levels = len(positives)
+    step = max(1, CHUNK_CELLS // levels)
+    areas = []
+    for start in range(0, RESAMPLES, step):
+        draws = min(step, RESAMPLES - start)
+        counts = [
+            np.stack([np.bincount(own[rng.integers(0, len(own), len(own))], minlength=levels) for _ in range(draws)])
+            for own in (places[: len(positive)], places[len(positive) :])
+        ]
+        areas.append(_areas(places, *counts))
+    low, high = np.quantile(np.concatenate(areas), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _sorted(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each score's place among the distinct scores, positives first; how many of either kind have each, shape (s,)."""
+    levels, places = np.unique(np.concatenate([positive, negative]), return_inverse=True)
+    counts = [np.bincount(own, minlength=len(levels)) for own in (places[: len(positive)], places[len(positive) :])]
+    return places, counts[0], counts[1]
+
+
+def _areas(places: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """Areas from counts per distinct score, ascending, shape (..., s); at least one-dimensional."""
+    positives, negatives = np.atleast_2d(positives), np.atleast_2d(negatives)
+    below = negatives.cumsum(axis=-1) - negatives / 2
+    return (positives * below).sum(axis=-1) / (positives.sum(axis=-1) * negatives.sum(axis=-1))
