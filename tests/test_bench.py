@@ -17,7 +17,7 @@ from harmonic.method import Harmonic
 from harmonic.metrics.distance import NewRowSynthesis
 from harmonic.table import Split, load_table
 
-DCR = {"_target_": "harmonic.metrics.distance.DistanceToClosestRecord", "tail": 0.02}
+DCR = {"_target_": "harmonic.metrics.distance.DistanceToClosestRecord"}
 NRS = {"_target_": "harmonic.metrics.distance.NewRowSynthesis"}
 COPY = {"_target_": "baselines.copy.Copy"}
 INDEPENDENT = {"_target_": "baselines.independent.Independent"}
@@ -176,6 +176,22 @@ def test_what_is_changed_is_what_is_done_again(cell, tmp_path, monkeypatch):
         after = len(fitted), len(sampled), len(scored)
         expected.append((tuple(b - a for a, b in zip(before, after, strict=True)), done))
     assert [got for got, _ in expected] == [done for _, done in expected]
+
+
+def test_what_the_prompts_showed_is_kept_with_the_rows(cell, tmp_path, monkeypatch):
+    """Oracle: the metric's score of the run that sampled; rows cached without it are refused in a sentence."""
+    copying = {"_target_": "harmonic.metrics.attacks.prompt_copy.PromptCopy", "tail": 0.02}
+    run_cell(cell(HARMONIC, metrics={"nrs": NRS}), build)
+    (kept,) = (tmp_path / "cache" / "sample").rglob("prompt_rows.npy")
+    assert np.load(kept).shape == (42, 2)
+    monkeypatch.setattr("harmonic.method.Harmonic.sample", interrupt)
+    done = run_cell(cell(HARMONIC, metrics={"nrs": NRS, "copying": copying}), build)
+    assert done.error is None
+    assert done.values["prompt_rows_shown"] == len(np.unique(np.load(kept))) / 42
+    kept.unlink()
+    failed = run_cell(cell(HARMONIC, metrics={"copying": {**copying, "tail": 0.03}}), build)
+    assert (failed.error["stage"], failed.error["type"]) == ("score copying", "BadInput")
+    assert run_cell(cell(COPY, metrics={"copying": copying}), build).values == {}
 
 
 def _counted(function, calls):

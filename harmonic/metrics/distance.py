@@ -7,24 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import gammaln
-from scipy.stats import norm
 
-from harmonic.encoding import Encoder
-from harmonic.neighbours import closest
+from harmonic.encoding import Encoded, Encoder
+from harmonic.metrics.intervals import wilson_interval
+from harmonic.metrics.rows import check_rows
+from harmonic.neighbours import DIGITS, closest, nearest
 from harmonic.schema import Schema
 from harmonic.seed import derive_seed
 from harmonic.table import Split
 
-
-def wilson_interval(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share of n rows.
-
-    Wilson 1927, *Probable inference, the law of succession, and statistical inference*, JASA 22.
-    """
-    z = float(norm.ppf((1 + confidence) / 2))
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+TAILS = {"dcr_tail": 0.02, "dcr_tail5": 0.05}
+"""Quantiles of the hold-out's distances that near-copies fall below."""
 
 
 def share_verbatim(rows: pd.DataFrame, train: pd.DataFrame, schema: Schema) -> float:
@@ -54,8 +47,10 @@ class DistanceToClosestRecord:
       over the synthetic rows, for these train and hold-out rows.
     * `dcr_tail`: share of synthetic rows at most as far from train as the nearest 2 % of the hold-out; 0 to 1, ideal
       `dcr_tail_holdout`, the hold-out's own share. That is .02, or more where ties abound. Greater means that
-      some rows are near-copies, which a mean and a share can hide.
+      some rows are near-copies, which a mean and a share can hide. `dcr_tail5`, `dcr_tail5_holdout`: the same at 5 %.
     * `dcr_copies`, `dcr_copies_holdout`: share of rows that stand in train verbatim; 0 to 1, ideal: equal.
+    * `dcr_tail_excess`, `dcr_tail5_excess`, `dcr_copies_excess`: the share less the hold-out's; -1 to 1, ideal 0, greater
+      means leakage.
 
     What it cannot see: a generator that leaks what is far from every record (one secret in an otherwise random row);
     whose record was leaked; anything where the hold-out overlaps train. A large DCR is also what a bad generator gives:
@@ -65,13 +60,11 @@ class DistanceToClosestRecord:
     properties*; Platzer & Reutterer 2021, *Holdout-based empirical assessment of mixed-type synthetic data*, for the share.
     """
 
-    tail: float = 0.02
-    """The quantile of the hold-out's distances that `dcr_tail` counts below."""
-
     def __call__(
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
     ) -> dict[str, float]:
         """Distances and shares by key; see the class."""
+        synthetic = check_rows(split, synthetic, "dcr")
         train, holdout, rows = (split.encoder.encode(table) for table in (split.train, split.test, synthetic))
         to_train, ties_in_train = closest(rows, train)
         to_holdout, ties_in_holdout = closest(rows, holdout)
@@ -81,7 +74,12 @@ class DistanceToClosestRecord:
         chance = chance_of_train(ties, len(train), len(holdout)).mean()
         share = float(np.mean(to_train < to_holdout) + np.mean(to_train == to_holdout) / 2)
         low, high = wilson_interval(share, len(rows))
-        threshold = np.quantile(holdout_to_train, self.tail, method="inverted_cdf")
+        excess = {}
+        for name, quantile in TAILS.items():
+            threshold = np.quantile(holdout_to_train, quantile, method="inverted_cdf")
+            excess[name] = (float(np.mean(to_train <= threshold)), float(np.mean(holdout_to_train <= threshold)))
+        copies = (share_verbatim(table, split.train, split.schema) for table in (synthetic, split.test))
+        excess["dcr_copies"] = next(copies), next(copies)
         return {
             "dcr_mean": float(to_train.mean()),
             "dcr_median": float(np.median(to_train)),
@@ -90,10 +88,9 @@ class DistanceToClosestRecord:
             "dcr_share": relative_to_chance(share, chance),
             "dcr_share_low": relative_to_chance(low, chance),
             "dcr_share_high": relative_to_chance(high, chance),
-            "dcr_tail": float(np.mean(to_train <= threshold)),
-            "dcr_tail_holdout": float(np.mean(holdout_to_train <= threshold)),
-            "dcr_copies": share_verbatim(synthetic, split.train, split.schema),
-            "dcr_copies_holdout": share_verbatim(split.test, split.train, split.schema),
+            **{name: own for name, (own, _) in excess.items()},
+            **{f"{name}_holdout": reference for name, (_, reference) in excess.items()},
+            **{f"{name}_excess": own - reference for name, (own, reference) in excess.items()},
         }
 
 
@@ -128,6 +125,48 @@ def relative_to_chance(share: float, chance: float) -> float:
 
 
 @dataclass(frozen=True)
+class NearestNeighbourDistanceRatio:
+    """Nearest neighbour distance ratio (NNDR): is a synthetic row beside one train row, or among several.
+
+    Definition. A row's ratio is its distance to the nearest train row over that to the second nearest, by the distance of
+    DCR; 1 where both are 0. `nndr_mean` is the mean over the synthetic rows, `nndr_holdout_mean` that over `split.test`;
+    `nndr_tail`, `nndr_tail_holdout` are the shares at most as great as the hold-out's 5 % quantile; `nndr_tail_excess` is
+    their difference. 0 to 1; ideal: the hold-out's. Lower means that rows point to single people of train; higher, that rows
+    are far from all of them.
+
+    What it cannot see: copies of rows that stand in train twice, whose ratio is 1; and what DCR cannot.
+
+    Source: Zhao et al. 2021, *CTAB-GAN: effective table data synthesizing*; the ratio is Lowe's 2004, *Distinctive image
+    features from scale-invariant keypoints*. The hold-out's value beside it is ours.
+    """
+
+    def __call__(
+        self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
+    ) -> dict[str, float]:
+        """Means and shares by key; see the class."""
+        synthetic = check_rows(split, synthetic, "nndr")
+        train = split.encoder.encode(split.train)
+        own, reference = (nearest_ratio(split.encoder.encode(table), train) for table in (synthetic, split.test))
+        threshold = np.quantile(reference, 0.05, method="inverted_cdf")
+        tail, tail_holdout = float(np.mean(own <= threshold)), float(np.mean(reference <= threshold))
+        return {
+            "nndr_mean": float(own.mean()),
+            "nndr_holdout_mean": float(reference.mean()),
+            "nndr_tail": tail,
+            "nndr_tail_holdout": tail_holdout,
+            "nndr_tail_excess": tail - tail_holdout,
+        }
+
+
+def nearest_ratio(rows: Encoded, train: Encoded) -> np.ndarray:
+    """Distance to the nearest over that to the second nearest, float64, shape (n,); 1 where train has a single row."""
+    if len(train) < 2:
+        return np.ones(len(rows))
+    first, second = nearest(rows, train, 2)[0].round(DIGITS).T
+    return np.divide(first, second, out=np.ones(len(first)), where=second > 0)
+
+
+@dataclass(frozen=True)
 class PublishedDistanceToClosestRecord:
     """Distance to the closest record (DCR) as published: one mean, to be read beside the real hold-out's.
 
@@ -148,6 +187,7 @@ class PublishedDistanceToClosestRecord:
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
     ) -> dict[str, float]:
         """The two means; see the class."""
+        synthetic = check_rows(split, synthetic, "dcr_published")
         encoder = Encoder.fit(split.train, split.schema, as_published=True)
         train = encoder.encode(split.train)
         tables = {"dcr_published": synthetic, "dcr_published_holdout": split.test}
@@ -173,6 +213,7 @@ class NewRowSynthesis:
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
     ) -> dict[str, float]:
         """The two shares; see the class."""
+        synthetic = check_rows(split, synthetic, "nrs")
         tables = {"nrs": synthetic, "nrs_holdout": split.test}
         return {key: 1.0 - share_verbatim(table, split.train, split.schema) for key, table in tables.items()}
 
@@ -199,6 +240,7 @@ class PublishedNewRowSynthesis:
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
     ) -> dict[str, float]:
         """The two shares; see the class."""
+        synthetic = check_rows(split, synthetic, "nrs_published")
         random = np.random.default_rng(derive_seed(seed, "nrs_published"))
         drawn = np.sort(random.permutation(len(split.test))[: self.holdout_rows])
         tables = {"nrs_published": synthetic, "nrs_published_holdout": split.test.iloc[drawn]}

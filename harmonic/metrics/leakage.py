@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harmonic.metrics.rows import check_rows
 from harmonic.seed import derive_seed
 from harmonic.table import Split
 
@@ -42,6 +43,7 @@ class DataLeakageTest:
 
     def __call__(self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: Any = None) -> dict[str, float]:
         """Differences in bits per cell by key; see the class."""
+        check_rows(split, synthetic, "dlt")
         if not hasattr(synthesizer, "log_likelihood"):
             return {}
         rng = np.random.default_rng(derive_seed(seed, "dlt"))

@@ -6,17 +6,14 @@ import numpy as np
 import pandas as pd
 
 from harmonic.errors import BadInput
-from harmonic.schema import DISCRETE_KINDS, Schema, discrete_texts
+from harmonic.schema import DISCRETE_KINDS, Column, discrete_texts
 from harmonic.table import Split
 
 log = logging.getLogger(__name__)
 
 
-def check_rows(split: Split, synthetic: pd.DataFrame, metric: str, *, at_least: int = 1) -> pd.DataFrame:
-    """The synthetic rows in the order of the schema's columns, fit to be scored; what is odd about them goes to the log.
-
-    A category that train does not hold, and an empty cell where train has none, are scored as an empty cell of that column,
-    and noted. Columns that the schema does not know are left out.
+def take_rows(split: Split, synthetic: pd.DataFrame, metric: str, *, at_least: int = 1) -> pd.DataFrame:
+    """The synthetic rows in the order of the schema's columns, cells as they are; columns the schema lacks are left out.
 
     Args:
         split: the data set.
@@ -34,20 +31,50 @@ def check_rows(split: Split, synthetic: pd.DataFrame, metric: str, *, at_least: 
     if len(synthetic) < at_least:
         rows = f"{at_least} synthetic row{'s' if at_least > 1 else ''} or more"
         raise BadInput(f"{metric} must have {rows}, but has {len(synthetic)}: sample more, or leave it out.")
-    rows = synthetic[split.schema.names].reset_index(drop=True)
-    for name, odd in _odd_cells(rows, split.schema).items():
-        log.warning("%s: %d cells of %r hold what train never does, and count as empty.", metric, odd, name)
+    return synthetic[split.schema.names].reset_index(drop=True)
+
+
+def check_rows(split: Split, synthetic: pd.DataFrame, metric: str, *, at_least: int = 1) -> pd.DataFrame:
+    """The synthetic rows as `take_rows` gives them, fit to be scored; what is odd about them goes to the log.
+
+    A category that train does not hold, a number or date that is none, and an empty cell where train has none, are scored
+    as an empty cell of that column, and noted.
+
+    Raises:
+        BadInput: a column is missing, or there are too few rows.
+    """
+    rows = take_rows(split, synthetic, metric, at_least=at_least)
+    for column in split.schema.columns:
+        values = rows[column.name]
+        unreadable = (values.notna() & ~readable(values, column)).to_numpy()
+        if column.is_numeric and unreadable.any():
+            rows[column.name] = values.where(~unreadable)
+        odd = int(unreadable.sum()) + (0 if column.nullable else int(values.isna().sum()))
+        if odd:
+            log.warning("%s: %d cells of %r hold what train never does, and count as empty.", metric, odd, column.name)
     return rows
 
 
-def _odd_cells(rows: pd.DataFrame, schema: Schema) -> dict[str, int]:
-    """Column name to its cells that the schema does not know, where there are any."""
-    found = {}
-    for column in schema.columns:
-        odd = np.zeros(len(rows), dtype=bool) if column.nullable else rows[column.name].isna().to_numpy()
-        if column.kind in DISCRETE_KINDS:
-            texts = discrete_texts(rows[column.name], column)
-            odd = odd | (texts.notna() & ~texts.isin(column.categories)).to_numpy()
-        if odd.any():
-            found[column.name] = int(odd.sum())
-    return found
+def readable(values: pd.Series, column: Column) -> np.ndarray:
+    """Which cells hold a value of the column's kind, bool, shape (n,): finite number, date, known category, any text."""
+    if column.kind in DISCRETE_KINDS:
+        return discrete_texts(values, column).isin(column.categories).to_numpy()
+    return ~np.isnan(read_numbers(values, column)) if column.is_numeric else values.notna().to_numpy()
+
+
+def read_numbers(values: pd.Series, column: Column) -> np.ndarray:
+    """`Column.numbers` of cells that need not be numbers, float64, shape (n,): NaN where they are none."""
+    if column.kind != "datetime":
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        return np.where(np.isinf(numbers), np.nan, numbers)
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        dated = values.where(values.astype(str).str.contains(r"\d"))  # pandas takes "now" and "today" for moments
+        values = pd.to_datetime(dated, format=column.datetime_format, errors="coerce")
+    seconds = values.astype("datetime64[s]").astype("int64").astype(np.float64)
+    return seconds.where(values.notna(), np.nan).to_numpy()
+
+
+def draw_rows(table: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+    """n rows drawn without replacement, or all where there are no more; which, hangs on seed and number of rows alone."""
+    drawn = np.random.default_rng(seed).permutation(len(table))[:n]
+    return table.iloc[np.sort(drawn)].reset_index(drop=True)

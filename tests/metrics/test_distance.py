@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,16 +12,21 @@ from harmonic import neighbours
 from harmonic.infer import infer_schema
 from harmonic.metrics.distance import (
     DistanceToClosestRecord,
+    NearestNeighbourDistanceRatio,
     NewRowSynthesis,
     PublishedDistanceToClosestRecord,
     PublishedNewRowSynthesis,
     chance_of_train,
-    wilson_interval,
 )
 from harmonic.table import Split, coerce
 
-Metric = DistanceToClosestRecord | PublishedDistanceToClosestRecord | NewRowSynthesis | PublishedNewRowSynthesis
-METRICS = [DistanceToClosestRecord(), PublishedDistanceToClosestRecord(), NewRowSynthesis(), PublishedNewRowSynthesis()]
+METRICS = [
+    DistanceToClosestRecord(),
+    NearestNeighbourDistanceRatio(),
+    PublishedDistanceToClosestRecord(),
+    NewRowSynthesis(),
+    PublishedNewRowSynthesis(),
+]
 
 
 def people(n: int, seed: int) -> pd.DataFrame:
@@ -103,10 +109,11 @@ def test_share_and_tail_by_hand() -> None:
     made = make_split(train, test, x="integer")
     rows = pd.DataFrame({"x": [0, 50, 51, 100], "y": "a"})
     # to train: 0, 20, 21, 70; to the hold-out: 2, 20, 19, 0; the hold-out to train: 2, 3, 40, 70, 1
-    scores = DistanceToClosestRecord(tail=0.4)(made, rows, seed=0)
+    scores = DistanceToClosestRecord()(made, rows, seed=0)
     assert scores["dcr_share"] == pytest.approx(1.5 / 4)
     assert scores["dcr_tail"] == 1 / 4
-    assert scores["dcr_tail_holdout"] == 2 / 5
+    assert scores["dcr_tail_holdout"] == 1 / 5
+    assert scores["dcr_tail_excess"] == pytest.approx(1 / 4 - 1 / 5)
     assert scores["dcr_mean"] == pytest.approx((0 + 20 + 21 + 70) / 4 / 999, abs=1e-8)
 
 
@@ -167,13 +174,13 @@ def test_a_copy_of_train_is_the_worst_case(split: Split) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_order_of_rows_means_nothing(metric: Metric, split: Split, synthetic: pd.DataFrame) -> None:
+def test_the_order_of_rows_means_nothing(metric: Any, split: Split, synthetic: pd.DataFrame) -> None:
     backwards = synthetic.iloc[::-1].reset_index(drop=True)
     assert metric(split, synthetic, seed=0) == pytest.approx(metric(split, backwards, seed=0), abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_same_seed_gives_the_same_bits(metric: Metric, split: Split, synthetic: pd.DataFrame) -> None:
+def test_the_same_seed_gives_the_same_bits(metric: Any, split: Split, synthetic: pd.DataFrame) -> None:
     """Twice the same, with the inputs and numpy's global generator left as they were."""
     before, state = synthetic.copy(deep=True), np.random.get_state()[1].copy()  # noqa: NPY002
     assert metric(split, synthetic, seed=3) == metric(split, synthetic, seed=3)
@@ -187,11 +194,15 @@ def test_chunks_change_nothing(split: Split, synthetic: pd.DataFrame, monkeypatc
     assert DistanceToClosestRecord()(split, synthetic, seed=0) == plain
 
 
-def test_wilson_interval_of_ten_in_a_hundred() -> None:
-    """Reference: statsmodels' proportion_confint(10, 100, method="wilson") is (.05523, .17437); the ends stay in 0 to 1."""
-    assert wilson_interval(0.1, 100) == pytest.approx((0.0552291, 0.1743657), abs=1e-6)
-    assert wilson_interval(0.0, 10)[0] == 0.0
-    assert wilson_interval(1.0, 10)[1] == pytest.approx(1.0)
+def test_the_ratio_of_two_distances_by_hand() -> None:
+    """On a line: 1 is 1 from 0 and 9 from 10; 15 is halfway; 30 stands there twice, which is no one's; 20 once."""
+    train = pd.DataFrame({"x": [0, 10, 20, 30, 30, 999], "y": ["a", "a", "a", "a", "a", "b"]})
+    made = make_split(train, pd.DataFrame({"x": [2, 12], "y": ["a", "a"]}), x="integer")
+    rows = pd.DataFrame({"x": [1, 15, 30, 20], "y": "a"})
+    scores = NearestNeighbourDistanceRatio()(made, rows, seed=0)
+    assert scores["nndr_mean"] == pytest.approx((1 / 9 + 1 + 1 + 0) / 4, abs=1e-7)
+    assert scores["nndr_holdout_mean"] == pytest.approx((2 / 8 + 2 / 8) / 2, abs=1e-7)
+    assert (scores["nndr_tail"], scores["nndr_tail_holdout"]) == (2 / 4, 2 / 2)
 
 
 def test_published_dcr_by_hand() -> None:

@@ -1,0 +1,147 @@
+"""What asks a generator rather than its rows. Oracle: generators that know what they were told, in exact probabilities."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harmonic.codec import RowCodec
+from harmonic.metrics.attacks.membership import ON_MODEL, ON_TABLE, MembershipInference
+from harmonic.metrics.leakage import DataLeakageTest
+from harmonic.metrics.leakage_published import PublishedDataLeakageTest
+from harmonic.schema import Schema
+from tests.conformance.conftest import NOISE, make_split
+
+KNOWN = 0.5
+"""Probability that a row of `Memory` is one that it remembers."""
+KEPT = 0.9
+"""Probability that a cell of such a row is what is remembered."""
+
+
+class Memory:
+    """Its rows are, half of the time, remembered rows with one cell in ten redrawn, and independent columns otherwise."""
+
+    def __init__(self, remembered: pd.DataFrame, columns: pd.DataFrame, schema: Schema) -> None:
+        codec = RowCodec(schema)
+        self.codec, self.columns = codec, columns
+        self.remembered = np.array(codec.cells(remembered), dtype=object).reshape(len(remembered), len(schema.columns))
+        texts = np.array(codec.cells(columns), dtype=object).T
+        self.marginals = [dict(zip(*np.unique(column, return_counts=True), strict=True)) for column in texts]
+        self.total = len(columns)
+
+    def start(self, train: pd.DataFrame, seed: int) -> "Memory":
+        """Before it remembered anything."""
+        return Memory(train.iloc[:0], self.columns, self.codec.schema)
+
+    def log_likelihood(self, rows: pd.DataFrame, *, seed: int, own: np.ndarray | None = None) -> np.ndarray:
+        """By the chain rule over the remembered rows that the cells so far may have come from."""
+        cells = np.array(self.codec.cells(rows), dtype=object)
+        known = len(self.remembered)
+        weights = np.full((len(rows), known + 1), KNOWN / max(known, 1))
+        weights[:, -1] = 1 - KNOWN if known else 1.0
+        result = np.empty(cells.shape)
+        for place, marginal in enumerate(self.marginals):
+            drawn = np.array([marginal.get(text, 0.5) / self.total for text in cells[:, place]])[:, None]
+            matches = cells[:, place, None] == self.remembered[:, place]
+            chances = np.hstack([KEPT * matches + (1 - KEPT) * drawn, drawn])
+            total = (weights * chances).sum(axis=1, keepdims=True)
+            result[:, place] = np.log(total[:, 0])
+            weights = weights * chances / total
+        return result
+
+    def text_log_likelihoods(self, texts: list[str]) -> list[np.ndarray]:
+        """Nine nats for the text of a row that is not remembered, one for one that is, over ten tokens."""
+        known = {frozenset(row) for row in self.remembered.tolist()}
+        found = [frozenset(part.split(" ", 1)[1] for part in text[:-1].split(", ")) in known for text in texts]
+        return [np.full(10, -0.1 if remembered else -0.9) for remembered in found]
+
+
+@pytest.fixture(scope="module")
+def generator(split, control):
+    """Name of a control to a generator that remembers its rows; `independent` remembers none.
+
+    Columns are those of val: train's would make train's values a little likelier, which is leakage, if a small one.
+    """
+
+    @cache
+    def make(name: str) -> Memory:
+        rows = control(name)
+        return Memory(rows.iloc[:0] if name == "independent" else rows, split.val, split.schema)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def attacked(split, control, generator):
+    """Scores of membership inference on a control, with its generator."""
+
+    @cache
+    def score(name: str) -> dict[str, float]:
+        return MembershipInference()(split, control(name), seed=0, synthesizer=generator(name))
+
+    return score
+
+
+@pytest.mark.parametrize("attack", [attack.__name__ for attack in (*ON_TABLE, *ON_MODEL)])
+def test_every_attack_finds_a_copy_and_nothing_else(attack, attacked):
+    """Oracle: what was copied: the area is .95 or more on train's copy; on real rows that are no members, and on independent
+    columns, its interval holds .5."""
+    assert attacked("copy")[f"mia_{attack}_auc"] >= 0.95
+    for name in ("holdout", "independent"):
+        low, high = (attacked(name)[f"mia_{attack}_auc_{end}"] for end in ("low", "high"))
+        assert low <= 0.5 <= high, name
+
+
+@pytest.mark.parametrize("attack", [attack.__name__ for attack in ON_TABLE])
+def test_noise_hides_members(attack, attacked):
+    """Oracle: the noise: an attack on the table finds fewer members the more of it there is."""
+    areas = [attacked(name)[f"mia_{attack}_auc"] for name in ("copy", *NOISE)]
+    assert areas == sorted(areas, reverse=True)
+
+
+@pytest.mark.parametrize("attack", [attack.__name__ for attack in (*ON_TABLE, *ON_MODEL)])
+def test_half_a_copy_leaks_half(attack, attacked):
+    """Oracle: the half: the members that were copied are found, about .75 in all."""
+    assert 0.65 < attacked("half_copy")[f"mia_{attack}_auc"] < 0.85
+
+
+def test_the_maximum_is_within_what_noise_makes_of_it(attacked):
+    """Oracle: nobody's rows: the interval of the maximum holds .5 although nine attacks were tried."""
+    for name in ("holdout", "independent"):
+        scores = attacked(name)
+        assert scores["mia_attacks"] == 9
+        assert scores["mia_auc_low"] <= 0.5 <= scores["mia_auc_high"]
+        assert scores["mia_tpr1_low"] <= 0.01 <= scores["mia_tpr1_high"]
+        assert scores["mia_tpr10_low"] <= 0.1 <= scores["mia_tpr10_high"]
+
+
+def test_dlt_falls_with_what_is_remembered(split, generator):
+    """Oracle: memory: all of train, half of it, none of it."""
+    score = {
+        name: DataLeakageTest()(split, split.train, seed=0, synthesizer=generator(name))
+        for name in ("copy", "half_copy", "independent")
+    }
+    assert score["copy"]["dlt"] < score["half_copy"]["dlt"] - 0.05
+    assert score["half_copy"]["dlt_high"] < 0 < score["independent"]["dlt_high"]
+
+
+def test_dlt_of_who_never_saw_train_holds_nothing_as_often_as_it_says():
+    """Oracle: validation rows remembered: of twelve splits, ten intervals of 95 % or more hold 0."""
+    held = 0
+    for number in range(12):
+        split = make_split(number=100 + 3 * number)
+        score = DataLeakageTest()(split, split.val, seed=0, synthesizer=Memory(split.val, split.val, split.schema))
+        held += score["dlt_low"] < 0 < score["dlt_high"]
+    assert held >= 10
+
+
+def test_published_dlt_falls_too(split, generator):
+    """Oracle: by hand: 2**.1 for what is remembered, 2**.9 for the rest."""
+    metric = PublishedDataLeakageTest()
+    copied = metric(split, split.train, seed=0, synthesizer=generator("copy"))
+    assert copied["dlt_published_train_test"] == pytest.approx(2**0.1 - 2**0.9)
+    assert copied["dlt_published_real_synthetic"] == 0.0
+    fresh = metric(split, split.val, seed=0, synthesizer=generator("holdout"))
+    assert fresh["dlt_published_train_test"] == 0.0
+    assert fresh["dlt_published_real_synthetic"] == pytest.approx(2**0.9 - 2**0.1)
