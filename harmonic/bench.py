@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harmonic import env, hygiene
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 VERSIONS = {"fit": 1, "sample": 1, "score": 1}
 """Raised when a stage's code changes what it computes, so that older results are not taken for new ones."""
+
+PROMPT_ROWS = "prompt_rows.npy"
+"""Which train rows stood in each row's prompt: beside the rows, for methods that tell (`Synthesizer`)."""
 
 _announced: set[str] = set()
 """Digests of the splits that this process has described: references share one with their cell."""
@@ -179,40 +183,64 @@ def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
             "commit_sample": env.commit(),
         }
         report = getattr(synthesizer, "report", {})
-        run.store.put("sample", key, lambda folder: _save_stage(folder, cost, report, lambda to: save_table(table, to)))
+        run.store.put("sample", key, lambda to: _save_stage(to, cost, report, partial(_save_rows, table, synthesizer)))
     _take_up(run, "sample")
     synthetic = load_table(run.store.folder("sample", key))
+    prompt_rows = run.store.folder("sample", key) / PROMPT_ROWS
+    if prompt_rows.exists():
+        vars(synthesizer)["prompt_rows"] = np.load(prompt_rows)
     run.digests["synthetic"] = digest(synthetic)
     return synthetic
 
 
+def _save_rows(table: pd.DataFrame, synthesizer: Synthesizer, folder: Path) -> None:
+    save_table(table, folder)
+    prompt_rows = getattr(synthesizer, "prompt_rows", None)
+    if prompt_rows is not None:
+        np.save(folder / PROMPT_ROWS, prompt_rows)
+
+
 def _score(run: _Run, split: Split, synthetic: pd.DataFrame, synthesizer: Synthesizer) -> None:
+    """Every metric; one that fails takes nothing from the others, and then fails the cell."""
+    failures: dict[str, Exception] = {}
     for name, config in run.config["metrics"].items():
-        run.stage = f"score {name}"
-        key = stage_key(
-            "score",
-            VERSIONS["score"],
-            metric=config,
-            split=run.digests["split"],
-            synthetic=run.digests["synthetic"],
-            fit=run.keys["fit"],
-            seed=run.seed("score"),
-        )
-        file = run.store.folder("score", key) / "score.json"
-        if not run.store.has("score", key):
-            log.info("scoring %s", name)
-            started = time.perf_counter()
-            values = run.build(config)(split, synthetic, seed=run.seed("score"), synthesizer=synthesizer)
-            score = {
-                "values": {name: float(value) for name, value in values.items()},
-                "config": config,
-                "key": key,
-                "time_s": time.perf_counter() - started,
-                "commit": env.commit(),
-            }
-            run.store.put("score", key, partial(_write_json, score, "score.json"))
-        run.scores[name] = json.loads(file.read_text())
+        try:
+            run.scores[name] = _score_one(run, name, config, split, synthetic, synthesizer)
+        except Exception as failure:
+            log.error("%s failed: %s", name, failure)
+            failures[name] = failure
     run.costs["time_score_s"] = sum(score["time_s"] for score in run.scores.values())
+    if failures:
+        first = next(iter(failures))
+        run.stage = f"score {first}"
+        raise failures[first]
+
+
+def _score_one(
+    run: _Run, name: str, config: Any, split: Split, synthetic: pd.DataFrame, synthesizer: Synthesizer
+) -> dict[str, Any]:
+    key = stage_key(
+        "score",
+        VERSIONS["score"],
+        metric=config,
+        split=run.digests["split"],
+        synthetic=run.digests["synthetic"],
+        fit=run.keys["fit"],
+        seed=run.seed("score"),
+    )
+    if not run.store.has("score", key):
+        log.info("scoring %s", name)
+        started = time.perf_counter()
+        values = run.build(config)(split, synthetic, seed=run.seed("score"), synthesizer=synthesizer)
+        score = {
+            "values": {name: float(value) for name, value in values.items()},
+            "config": config,
+            "key": key,
+            "time_s": time.perf_counter() - started,
+            "commit": env.commit(),
+        }
+        run.store.put("score", key, partial(_write_json, score, "score.json"))
+    return dict(json.loads((run.store.folder("score", key) / "score.json").read_text()))
 
 
 def _save_stage(folder: Path, cost: dict[str, Any], report: dict[str, Any], save: Callable[[Path], None]) -> None:

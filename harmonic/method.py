@@ -19,7 +19,7 @@ from harmonic.lm import load
 from harmonic.lm.batches import plan_batches
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
-from harmonic.lm.likelihood import Scored, cell_log_likelihoods
+from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
 from harmonic.lm.module import fine_tune
 from harmonic.lm.sampler import Generation, RowWriter, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
@@ -48,7 +48,10 @@ class Synthesizer(Protocol):
     * `digest_inputs()`, names and SHA-256 of files of its own that it reads: other contents are another result;
     * `rows`, how many it holds: all are scored unless n_samples says otherwise;
     * `learns_from = "val"`: it is fitted on validation rows;
-    * `log_likelihood(rows, *, seed, own=None)`, see `Harmonic.log_likelihood`.
+    * `prompt_rows`, int64, shape (n, k), once `sample` has returned n rows: numbers of the train rows that stood in the
+      prompt of each, in their order; None before. The runner keeps it with the rows. Methods without prompts have none;
+    * `log_likelihood(rows, *, seed, own=None)` and `text_log_likelihoods(texts)`, see `Harmonic`;
+    * `start(train, seed)`, everything of `fit` but the training: what pre-training knows of a table.
     """
 
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
@@ -141,6 +144,7 @@ class Harmonic:
         self.sampling = sampling or Sampling()
         self.compute = compute or Compute()
         self.report: dict[str, Any] = {}
+        self.prompt_rows: np.ndarray | None = None
 
     def digest_inputs(self) -> dict[str, str]:
         """SHA-256 of the files of a model that is a local folder."""
@@ -193,6 +197,7 @@ class Harmonic:
     def prepare(self, train: pd.DataFrame, seed: int) -> Self:
         """Everything of `fit` but the model: the texts of the rows and the groups."""
         self.train, self.schema = train, schema_of(train)
+        self.prompt_rows = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = self.codec.cells(train)
         self.groups = make_groups(
@@ -222,6 +227,8 @@ class Harmonic:
     ) -> pd.DataFrame:
         """Exactly n rows the schema accepts, or SamplingFailed; a run that was killed resumes from `work_dir`.
 
+        Sets `prompt_rows`: the train rows that the prompt of each row showed, int64, shape (n, k).
+
         Args:
             n: how many.
             seed: of everything that is drawn.
@@ -240,15 +247,20 @@ class Harmonic:
             compute=self.compute,
             work_dir=work_dir,
         )
+        self.prompt_rows = np.array([self.shown_rows(number, seed) for number in generation.numbers])
         return self._table(generation)
 
     def impute(self, table: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
-        """The table with its empty cells filled; what is known stays as it is, and a row without a hole is left alone."""
+        """The table with its empty cells filled; what is known stays as it is, and a row without a hole is left alone.
+
+        `prompt_rows` is None afterwards: rows without a hole had no prompt.
+        """
         holes = table.isna().any(axis=1).to_numpy()
         if not holes.any():
             return coerce(table, self.schema, "the table")
         filled = Conditions.of(table[holes], self.codec, "the table")
         drawn = self._complete(filled, seed, work_dir, empty=False)
+        self.prompt_rows = None
         whole = coerce(table[~holes], self.schema, "the table")
         places = np.argsort(np.concatenate([np.flatnonzero(~holes), np.flatnonzero(holes)]))
         return self.schema.restore_dtypes(pd.concat([whole, drawn]).iloc[places])
@@ -270,6 +282,7 @@ class Harmonic:
         writer = self.writer(decoding, seed, empty=empty)
         read = self.codec.read
         generation = complete_rows(writer, prompt, read, len(conditions), compute=self.compute, work_dir=work_dir)
+        self.prompt_rows = self.groups.neighbours[anchors]
         return conditions.keep(self._table(generation), self.schema)
 
     @property
@@ -294,6 +307,7 @@ class Harmonic:
         *,
         seed: int,
         own: np.ndarray | None = None,
+        withheld: np.ndarray | None = None,
         without_examples: bool = False,
         masks: bool = False,
     ) -> np.ndarray:
@@ -307,10 +321,12 @@ class Harmonic:
             rows: n rows of train's schema.
             seed: of the orders.
             own: int64, shape (n,): where the rows are rows of train, their numbers there. No row is shown with itself.
+            withheld: int64, shape (w,): train rows that no prompt shows, none of them in `own`, so that what is measured of
+                them is what the weights know.
             without_examples: each row stands as the first example instead, where nothing but the prose precedes it.
             masks: as the sampler draws, under its masks; a cell that they forbid has minus infinity.
         """
-        examples = self.nearest_train_rows(rows, own)
+        examples = self.nearest_train_rows(rows, own, withheld)
         cells = self.codec.cells(rows)
         fixed = list(range(len(self.schema.columns)))
         orders = [self._column_order(seed, "likelihood", number) or fixed for number in range(len(rows))]
@@ -329,10 +345,20 @@ class Harmonic:
         np.put_along_axis(in_place, np.array(orders), found, axis=1)
         return in_place
 
-    def nearest_train_rows(self, rows: pd.DataFrame, own: np.ndarray | None = None) -> np.ndarray:
+    def text_log_likelihoods(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Log-likelihood in nats of each token of each text but the first, shape (t - 1,) each."""
+        ids = [self.encoder.encode([text]) for text in texts]
+        return text_log_likelihoods(self.model, ids, self.encoder.tokenizer.pad_token_id, self.compute)
+
+    def nearest_train_rows(
+        self, rows: pd.DataFrame, own: np.ndarray | None = None, withheld: np.ndarray | None = None
+    ) -> np.ndarray:
         """The train rows that `log_likelihood` shows with each row, nearest first, int64, shape (n, k)."""
         encoder = Encoder.fit(self.train, self.schema)
-        return mixed_neighbours(encoder, rows, self.train, self.k, within_class=self._within_class, own=own)
+        left = np.setdiff1d(np.arange(len(self.train)), [] if withheld is None else withheld)
+        places = None if own is None else np.searchsorted(left, own)
+        train = self.train.iloc[left]
+        return left[mixed_neighbours(encoder, rows, train, self.k, within_class=self._within_class, own=places)]
 
     def save(self, folder: Path) -> None:
         """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""
@@ -347,6 +373,7 @@ class Harmonic:
         state = json.loads((folder / "method.json").read_text())
         self.train = load_table(folder)
         self.schema = schema_of(self.train)
+        self.prompt_rows = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = self.codec.cells(self.train)
         with np.load(folder / "groups.npz") as arrays:
@@ -378,13 +405,15 @@ class Harmonic:
     def _as_dialogue(self, bare: Prompt) -> Prompt:
         return replace(bare, text=wrap(bare.text)) if self.sampling.wrapped else bare
 
-    def _bare_prompt(self, number: int, seed: int) -> Prompt:
+    def shown_rows(self, number: int, seed: int) -> np.ndarray:
+        """The train rows that the prompt of try `number` shows, in their order there, int64, shape (k,)."""
         if self.sampling.prompts == "random":
-            rows = np.random.RandomState(PUBLISHED_PROMPT_SEED + number).choice(len(self.cells), self.k, replace=False)
-        else:
-            lap, place = divmod(number, len(self.groups))
-            rows = self.groups.neighbours[_anchors(len(self.groups), seed, lap)[place]]
-        return self._prompt_of(rows, self._column_order(seed, "prompt", number))
+            return np.random.RandomState(PUBLISHED_PROMPT_SEED + number).choice(len(self.train), self.k, replace=False)
+        lap, place = divmod(number, len(self.groups))
+        return self.groups.neighbours[_anchors(len(self.groups), seed, lap)[place]]
+
+    def _bare_prompt(self, number: int, seed: int) -> Prompt:
+        return self._prompt_of(self.shown_rows(number, seed), self._column_order(seed, "prompt", number))
 
     def _prompt_of(self, examples: np.ndarray, order: list[int] | None) -> Prompt:
         columns = list(range(len(self.schema.columns))) if order is None else order

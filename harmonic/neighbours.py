@@ -69,6 +69,14 @@ def closest(queries: Encoded, references: Encoded, *, mismatch: float = 1.0) -> 
     return distances, counts
 
 
+def paired(rows: Encoded, others: Encoded, *, mismatch: float = 1.0) -> np.ndarray:
+    """Distance of each row to the other at the same place, float64, shape (n,), rounded as `closest` does."""
+    gaps = np.abs(rows.numbers - others.numbers)
+    one_empty = np.isnan(rows.numbers) != np.isnan(others.numbers)
+    apart = np.where(np.isnan(gaps), one_empty, gaps).sum(axis=1)
+    return (apart + mismatch * (rows.codes != others.codes).sum(axis=1)).round(DIGITS)
+
+
 def _blocks(queries: Encoded, references: Encoded, mismatch: float) -> Iterator[tuple[slice, np.ndarray]]:
     """The distances (rows, n) of a few queries at a time, which bounds memory."""
     measure = _MixedDistance(references, mismatch)

@@ -395,18 +395,21 @@ def test_a_cell_that_failed_and_then_did_not_leaves_one_record(cell, tmp_path, m
 
 
 def test_a_metric_that_fails_keeps_what_others_scored(cell, tmp_path, monkeypatch):
-    """Oracle: by hand: dcr comes first and stays; after the repair the record is as if nothing had been."""
-    run_cell(cell(COPY, tmp_path / "unbroken"), build)
+    """Oracle: by hand: nndr comes after and is scored all the same; after the repair nothing shows that anything was."""
+    nndr = {"_target_": "harmonic.metrics.distance.NearestNeighbourDistanceRatio"}
+    metrics = {"dcr": DCR, "nrs": NRS, "nndr": nndr}
+    run_cell(cell(COPY, tmp_path / "unbroken", metrics=metrics), build)
 
     def fail(*args, **kwargs):
         raise RuntimeError("by design")
 
     with monkeypatch.context() as broken:
         broken.setattr("harmonic.metrics.distance.NewRowSynthesis.__call__", fail)
-        failed = run_cell(cell(), build)
+        failed = run_cell(cell(metrics=metrics), build)
+    assert failed.status == "failed"
     assert failed.error["stage"] == "score nrs"
-    assert set(failed.scores) == {"dcr"}
-    run_cell(cell(), build)
+    assert set(failed.scores) == {"dcr", "nndr"}
+    run_cell(cell(metrics=metrics), build)
     assert one_record(tmp_path) == one_record(tmp_path / "unbroken")
 
 

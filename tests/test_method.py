@@ -195,6 +195,41 @@ def test_random_prompts_are_the_published_ones(easy_table):
 
 
 @pytest.mark.parametrize("prompts", ["neighbours", "random"])
+def test_each_row_comes_with_the_rows_its_prompt_showed(learnt, easy_table, quick_harmonic, tmp_path, prompts):
+    """Oracle: every try written again, each with its prompt's text read back; tries that were refused leave no trace."""
+    learnt.save(tmp_path)
+    decoding = Decoding(form="given", temperature=0.7)
+    method = quick_harmonic(sampling=Sampling(prompts, decoding=decoding)).load(tmp_path)
+    assert method.prompt_rows is None
+    rows = method.sample(60, seed=3)
+    tries = range(method.report["generation"]["tried"])
+    assert len(tries) > 60
+    written = method.writer(decoding, 3).write([method.prompt(number, 3) for number in tries], tries)
+    texts = [column.write(easy_table[column.name]) for column in method.schema.columns]
+    known = [dict(zip(easy_table.columns, row, strict=True)) for row in zip(*texts, strict=True)]
+    kept = []
+    for number, row in zip(tries, written, strict=True):
+        try:
+            kept.append((method.codec.read(row.text), "".join(method.prompt(number, 3).text)))
+        except ValueError:
+            continue
+    for place, (values, prompt) in enumerate(kept[:60]):
+        assert values["size"] == rows["size"].iloc[place]
+        shown = [json.loads(line.partition(": ")[2]) for line in prompt.splitlines() if line.startswith("Example")]
+        assert shown == [known[row] for row in method.prompt_rows[place]]
+
+
+def test_which_calls_tell_what_was_shown(learnt, easy_table):
+    """Oracle: the contract: under conditions each row has a prompt; a row that was whole before imputing had none."""
+    learnt.sample(7, seed=0, conditions=easy_table[["label"]].head(7))
+    assert learnt.prompt_rows.shape == (7, 2)
+    labels = easy_table["label"].to_numpy()
+    assert (labels[learnt.prompt_rows] == labels[:7, None]).all()
+    learnt.impute(easy_table.head(4).assign(rate=[None, 1.0, 1.0, 1.0]), seed=0)
+    assert learnt.prompt_rows is None
+
+
+@pytest.mark.parametrize("prompts", ["neighbours", "random"])
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_the_model_is_prompted_as_configured(learnt, easy_table, prompts, wrapped):
     """Oracle: the published dialogue form, and `sampling_prompts`, which shows the same without it."""

@@ -53,6 +53,8 @@ class Generation:
     """What sampling did, for the record."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    """The try that each row came of."""
     tried: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     """Rejected rows by reason."""
@@ -133,7 +135,10 @@ def sample_rows(
             before = len(result.rows)
             for written in _next_shards(writer, prompt, tries, compute, work_dir):
                 if len(result.rows) < n:
-                    result.rows += _readable(written, read, writer.decoding.exact, result)
+                    number = result.tried
+                    rows = _readable(written, read, writer.decoding.exact, result)
+                    result.rows += rows
+                    result.numbers += [number] * len(rows)
             bar.set_postfix(valid=f"{len(result.rows) / result.tried:.0%}", refresh=False)
             bar.update(len(result.rows) - before)
     return result
@@ -164,6 +169,7 @@ def complete_rows(
     writer.prepare()
     result = Generation()
     rows: dict[int, dict[str, Any]] = {}
+    numbers: dict[int, int] = {}
     waiting = list(range(n))
     size = _shard_size(writer) * _place()[1]
     with progress_bar("completing", n) as bar:
@@ -172,13 +178,14 @@ def complete_rows(
                 chosen = waiting[start : start + size]
                 tries = [attempt * n + row for row in chosen]
                 shards = _next_shards(writer, lambda number: prompt(number % n, number // n), tries, compute, work_dir)
-                for row, written in zip(chosen, shards, strict=True):
+                for row, number, written in zip(chosen, tries, shards, strict=True):
                     for values in _readable(written, read, writer.decoding.exact, result):
-                        rows[row] = values
+                        rows[row], numbers[row] = values, number
                         bar.update(1)
             waiting = [row for row in waiting if row not in rows]
             if not waiting:
                 result.rows = [rows[row] for row in range(n)]
+                result.numbers = [numbers[row] for row in range(n)]
                 return result
     result.rows = [rows[row] for row in sorted(rows)]
     raise SamplingFailed(_failure(result, n, result.tried))

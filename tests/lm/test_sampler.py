@@ -141,6 +141,7 @@ def test_counts_add_up_and_rows_are_exactly_n(digits, easy_encoder, ask, n):
     result = write(digits(), easy_encoder, ask, n, read, batch_size=64)
     assert [row["text"] for row in result.rows] == [text for place, text in enumerate(seen, 1) if place % 3]
     assert len(result.rows) == n
+    assert result.numbers == [place - 1 for place in range(1, len(seen) + 1) if place % 3]
     counts = result.counts()
     assert counts["tried"] == len(seen) == counts["kept"] + sum(counts["rejected"].values())
     assert counts["rejected"].get("sixth", 0) == len(seen) // 6
@@ -282,6 +283,7 @@ def test_a_run_that_was_killed_gives_the_same_rows(digits, easy_encoder, ask, tm
     before = {file: file.read_text() for file in kept}
     result = write(digits(), easy_encoder, ask, 60, batch_size=8, work_dir=tmp_path)
     assert result.rows == whole.rows
+    assert result.numbers == whole.numbers == list(range(60))
     assert result.counts() == whole.counts()
     assert all(file.read_text() == text for file, text in before.items())
     assert len(list(tmp_path.iterdir())) == 4
@@ -322,7 +324,7 @@ prompt = lambda number: Prompt(["Human: ", str(number)], ['{{"n": "'], [0])
 read = lambda text: {{"text": text}}
 result = sampler.sample_rows(writer, prompt, read, 43, compute=Compute("cpu", "32-true"))
 filled = sampler.complete_rows(writer, lambda row, attempt: prompt(row), read, 21, compute=Compute("cpu", "32-true"))
-print([row["text"] for row in result.rows + filled.rows], result.counts())
+print([row["text"] for row in result.rows + filled.rows], result.numbers, filled.numbers, result.counts())
 print(len(wrote), file=sys.stderr)
 """
 
