@@ -219,6 +219,7 @@ def _score(run: _Run, split: Split, synthetic: pd.DataFrame, synthesizer: Synthe
 def _score_one(
     run: _Run, name: str, config: Any, split: Split, synthetic: pd.DataFrame, synthesizer: Synthesizer
 ) -> dict[str, Any]:
+    metric = run.build(config)
     key = stage_key(
         "score",
         VERSIONS["score"],
@@ -227,11 +228,12 @@ def _score_one(
         synthetic=run.digests["synthetic"],
         fit=run.keys["fit"],
         seed=run.seed("score"),
+        **({"inputs": metric.digest_inputs(), "device": env.device_kind()} if hasattr(metric, "digest_inputs") else {}),
     )
     if not run.store.has("score", key):
         log.info("scoring %s", name)
         started = time.perf_counter()
-        values = run.build(config)(split, synthetic, seed=run.seed("score"), synthesizer=synthesizer)
+        values = metric(split, synthetic, seed=run.seed("score"), synthesizer=synthesizer)
         score = {
             "values": {name: float(value) for name, value in values.items()},
             "config": config,

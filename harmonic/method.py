@@ -153,10 +153,7 @@ class Harmonic:
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
         """Fine-tune on the instructions of train; a run that was killed resumes from `work_dir`."""
         self.start(train, seed)
-        training = self.backbone.training.within(self.budget)
-        context = getattr(self.model.config, "max_position_embeddings", None)
-        if context is not None and context < training.max_length:
-            training = replace(training, max_length=context)
+        training = self.backbone.training.within(self.budget).for_context(self.model)
         lengths = self._instruction_lengths()
         batches = plan_batches(lengths, training, derive_seed(seed, "batches"))
         losses, run = fine_tune(

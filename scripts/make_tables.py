@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from harmonic.record import read_all
-from harmonic.report.tables import tables, to_markdown
+from harmonic.report.tables import pages, tables
 
 
 def main() -> int:
@@ -20,9 +20,9 @@ def main() -> int:
         return 1
     arguments.out.mkdir(parents=True, exist_ok=True)
     for dataset, table in tables(records).items():
-        (arguments.out / f"{dataset}.md").write_text(f"# {dataset}\n\n{to_markdown(table)}\n")
+        (arguments.out / f"{dataset}.md").write_text(f"# {dataset}\n\n{pages(table, '## ')}\n")
         table.to_csv(arguments.out / f"{dataset}.csv", index=False)
-        print(f"\n{dataset}\n{to_markdown(table)}")
+        print(f"\n{dataset}\n\n{pages(table)}")
     return 0
 
 

@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "record": ("words",),
     "bench": ("words", "data", "method", "record"),
     "report": ("words", "record"),
-    "scripts": ("words", "training", "data", "text", "lm", "method", "metrics", "record", "report"),
+    "scripts": ("words", "training", "data", "text", "lm", "method", "baselines", "metrics", "record", "report"),
     "entry": ("words", "data", "method", "bench", "record", "report"),
 }
 """The allowed edges, besides those within a layer. Metrics get their data and the method handed in; reports, records."""

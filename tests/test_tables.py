@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from harmonic.record import Cell, Record
-from harmonic.report.tables import FAILED, HOLDOUT, HOLE, summary, tables, to_markdown
+from harmonic.report.tables import FAILED, HOLDOUT, HOLE, SCORES, sheets, summary, tables, to_markdown
 
+METRICS = Path(__file__).parent.parent / "harmonic" / "metrics"
 AUC, DCR, NRS = "MLE AUC ↑", "DCR (= hold-out)", "NRS (= hold-out)"
 
 
@@ -122,11 +123,41 @@ def test_markdown_by_hand():
     )
 
 
+def test_a_score_that_failed_is_told_from_those_that_did_not():
+    """Oracle: the rule: what other metrics scored stays; what the failed one would have is no hole."""
+    partly = record("smote", mle_auc=0.6)
+    partly.status, partly.error = "failed", {"stage": "score dcr", "type": "BadInput", "message": "no"}
+    table = only([partly, record("copy", mle_auc=0.5, dcr_mean=0.0)])
+    assert (table.loc["smote", AUC], table.loc["smote", DCR]) == ("0.600", FAILED)
+    assert table.loc["smote", "fit s"] == "1"
+    assert table.loc["smote", "seeds"] == "1 (1 failed)"
+
+
+def test_a_sheet_holds_what_was_scored_on_its_matter():
+    """Oracle: by hand: no line for a method without such a score, no sheet without any line."""
+    records = [record("copy", mle_auc=0.5, dcr_mean=0.0, dcr_holdout_mean=1.0), record("smote", dcr_mean=0.5)]
+    parts = sheets(tables(records)["wine"])
+    assert list(parts) == ["utility", "privacy", "cost"]
+    assert parts["utility"]["method"].tolist() == ["copy"]
+    assert parts["privacy"]["method"].tolist() == ["copy", HOLDOUT, "smote"]
+    assert parts["privacy"].columns.tolist() == ["method", "model", "rows", "seeds", DCR]
+
+
+def test_every_column_names_a_score_that_some_metric_gives():
+    """Oracle: the sources: a key of a table stands in a metric's docstring or code, and in one sheet alone."""
+    keys = [key for score in SCORES for key in (score.key, score.holdout) if key]
+    assert len(keys) == len(set(keys))
+    sources = "".join(path.read_text() for path in METRICS.rglob("*.py"))
+    for key in keys:
+        stem = key.removesuffix("_1").removesuffix("_holdout").removesuffix("_real")
+        assert stem in sources or stem.partition("_")[2] in sources, key
+
+
 def test_a_summary_takes_each_cell_once():
-    """Oracle: by hand: a sweep runs the references beside every method."""
+    """Oracle: by hand: a sweep runs the references beside every method; scores and costs are a sheet each."""
     records = [record("copy", mle_auc=0.5), record("smote", mle_auc=0.6), record("copy", mle_auc=0.5)]
     lines = summary(records).splitlines()
-    assert sum(line.startswith("| copy") for line in lines) == 1
+    assert sum(line.startswith("| copy") for line in lines) == len(["utility", "cost"])
     assert next(line for line in lines if line.startswith("| copy")).split("|")[4].strip() == "1"
 
 

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -58,6 +58,11 @@ class Training:
     def within(self, budget: Budget | None) -> "Training":
         """The recipe, cut to ten steps under budget=smoke; any other budget is the model's own affair."""
         return replace(self, epochs=1, min_steps=0, max_steps=10) if budget == "smoke" else self
+
+    def for_context(self, model: Any) -> "Training":
+        """The recipe, with no text longer than what the model can read."""
+        context = getattr(model.config, "max_position_embeddings", None) or self.max_length
+        return replace(self, max_length=min(context, self.max_length))
 
 
 Batch = dict[str, torch.Tensor]

@@ -18,9 +18,9 @@ from harmonic.table import Split
 class PublishedDataLeakageTest:
     """The data leakage test (DLT) as published: a difference of the generator's mean perplexities.
 
-    Definition. A row is the text `column value, column value, ….` of all its columns in an order drawn anew, values as pandas
-    prints them. Its perplexity is 2 to the power of its mean negative log-likelihood in *nats* over the tokens but the first,
-    as the published code has it; a table's is the mean over at most `max_rows` rows drawn with the seed.
+    Definition. A row is the text `column value, column value, ….` of all its columns in an order drawn anew, values as
+    pandas prints them. Its perplexity is 2 to the power of its mean negative log-likelihood in *nats* over the tokens but
+    the first, as the published code has it; a table's is the mean over at most `max_rows` rows drawn with the seed.
 
     * `dlt_published_train_test`: perplexity of train less that of `split.test`.
     * `dlt_published_real_synthetic`: perplexity of train less that of the synthetic table. Which of the two the paper means

@@ -21,6 +21,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from harmonic.encoding import EMPTY
 from harmonic.errors import BadInput
+from harmonic.metrics.rows import check_rows
 from harmonic.seed import derive_seed
 from harmonic.table import Split
 
@@ -208,6 +209,7 @@ class MachineLearningEfficacy:
         Raises:
             BadInput: no synthetic row has a usable target.
         """
+        synthetic = check_rows(split, synthetic, "mle")
         features, target = usable_rows(split, synthetic, split.encoder.features(synthetic), "synthetic")
         test_features, test_target = usable_rows(split, split.test, split.encoder.features(split.test), "test")
         is_class = split.schema.task != "regression"
@@ -233,7 +235,7 @@ class MachineLearningEfficacy:
         names = next(iter(scores.values()))
         result = {f"mle_{name}": float(np.mean([one[name] for one in scores.values()])) for name in names}
         result |= {f"mle_{model}_{name}": value for model, one in scores.items() for name, value in one.items()}
-        return result | _trivial(split, test_target, is_class)
+        return result | {f"mle_{name}": value for name, value in trivial_score(split, test_target).items()}
 
 
 def usable_rows(split: Split, table: pd.DataFrame, features: np.ndarray, source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -259,10 +261,20 @@ def _headline(actual: np.ndarray, predicted: np.ndarray, is_class: bool) -> floa
 
 
 def judge_classifier(fitted: FittedClassifier, features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Weighted F1, macro F1, MCC and ROC AUC of a classifier on labelled rows."""
-    predicted = fitted.predict(features)
+    """`class_scores` of a classifier on labelled rows."""
+    scores = fitted.scores(features, int(max(labels.max(), fitted.classes.max())) + 1)
+    return class_scores(labels, fitted.predict(features), scores)
+
+
+def class_scores(labels: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Weighted F1, macro F1, MCC and ROC AUC.
+
+    Args:
+        labels: class codes, int64, shape (n,).
+        predicted: the same.
+        scores: of each class, float64, shape (n, c), comparable within a column.
+    """
     present, counts = np.unique(labels, return_counts=True)
-    scores = fitted.scores(features, int(max(present.max(), fitted.classes.max())) + 1)
     return {
         "f1_weighted": _headline(labels, predicted, True),
         "f1_macro": float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
@@ -281,13 +293,19 @@ def _auc(labels: np.ndarray, scores: np.ndarray, present: np.ndarray, counts: np
 
 
 def judge_regressor(fitted: FittedRegressor, features: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """R² and RMSE of a regressor on rows with a target."""
-    predicted = fitted.predict(features)
+    """`number_scores` of a regressor on rows with a target."""
+    return number_scores(target, fitted.predict(features))
+
+
+def number_scores(target: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """R² and RMSE."""
     return {"r2": _headline(target, predicted, False), "rmse": float(np.sqrt(np.mean((target - predicted) ** 2)))}
 
 
-def _trivial(split: Split, test_target: np.ndarray, is_class: bool) -> dict[str, float]:
+def trivial_score(split: Split, test_target: np.ndarray) -> dict[str, float]:
+    """What the target of real train alone scores: its most frequent class, or its mean."""
     _, train_target = usable_rows(split, split.train, np.empty((len(split.train), 0)), "train")
+    is_class = split.schema.task != "regression"
     guess = np.bincount(train_target).argmax() if is_class else train_target.mean()
-    key = "mle_majority_f1_weighted" if is_class else "mle_mean_r2"
+    key = "majority_f1_weighted" if is_class else "mean_r2"
     return {key: _headline(test_target, np.full(len(test_target), guess), is_class)}

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from xgboost import XGBClassifier, XGBRegressor
 
 from harmonic.errors import BadInput
+from harmonic.metrics.rows import check_rows
 from harmonic.metrics.utility import Learner, choose_settings, fit_classifier, make_folds, usable_rows
 from harmonic.schema import Schema
 from harmonic.seed import derive_seed
@@ -112,6 +113,7 @@ class PublishedMachineLearningEfficacy:
             BadInput: fewer than two synthetic rows have a usable target.
         """
         is_class = split.schema.task != "regression"
+        synthetic = check_rows(split, synthetic, "mle_published")
         features, target = usable_rows(split, synthetic, _published_features(synthetic, split.schema), "synthetic")
         test = usable_rows(split, split.test, _published_features(split.test, split.schema), "test")
         if len(target) < 2:

@@ -32,21 +32,57 @@ class Score:
     places: int = 3
 
 
-SCORES = (
-    Score("mle_f1_weighted", "MLE F1 weighted ↑"),
-    Score("mle_f1_macro", "MLE F1 macro ↑"),
-    Score("mle_auc", "MLE AUC ↑"),
-    Score("mle_r2", "MLE R² ↑"),
-    Score("dcr_mean", "DCR (= hold-out)", "dcr_holdout_mean"),
-    Score("dcr_share", "DCR share (.5)"),
-    Score("dcr_tail", "DCR tail (= hold-out)", "dcr_tail_holdout"),
-    Score("nrs", "NRS (= hold-out)", "nrs_holdout"),
-    Score("dlt", "DLT bits/cell (0)"),
-    Score("mle_published", "MLE published ↑"),
-    Score("dcr_published", "DCR published", "dcr_published_holdout"),
-    Score("nrs_published", "NRS published ↑", "nrs_published_holdout"),
-)
+SHEETS = {
+    "utility": (
+        Score("mle_f1_weighted", "MLE F1 weighted ↑"),
+        Score("mle_f1_macro", "MLE F1 macro ↑"),
+        Score("mle_auc", "MLE AUC ↑"),
+        Score("mle_r2", "MLE R² ↑"),
+        Score("lle_f1_weighted", "LLE F1 weighted ↑"),
+        Score("lle_f1_macro", "LLE F1 macro ↑"),
+        Score("lle_auc", "LLE AUC ↑"),
+        Score("lle_r2", "LLE R² ↑"),
+    ),
+    "fidelity": (
+        Score("shapes", "shapes (= real)", "shapes_real"),
+        Score("pair_trends", "pair trends (= real)", "pair_trends_real"),
+        Score("mi_error", "MI error (= real)", "mi_error_real"),
+        Score("c2st_auc", "C2ST AUC (.5)", "c2st_auc_real"),
+        Score("alpha_precision", "α-precision (= real)", "alpha_precision_real"),
+        Score("beta_recall", "β-recall (= real)", "beta_recall_real"),
+        Score("validity_rows", "valid rows (1)", "validity_rows_holdout"),
+        Score("validity_dependencies", "dependencies kept (= real)", "validity_dependencies_holdout"),
+    ),
+    "privacy": (
+        Score("dcr_mean", "DCR (= hold-out)", "dcr_holdout_mean"),
+        Score("dcr_share", "DCR share (.5)"),
+        Score("dcr_tail", "DCR tail (= hold-out)", "dcr_tail_holdout"),
+        Score("nndr_mean", "NNDR (= hold-out)", "nndr_holdout_mean"),
+        Score("nrs", "NRS (= hold-out)", "nrs_holdout"),
+        Score("dlt", "DLT bits/cell (0)"),
+        Score("mia_auc", "MIA AUC (.5)"),
+        Score("mia_tpr1", "MIA TPR at 1 % (.01)"),
+        Score("prompt_copy_share", "prompt share (.5)"),
+        Score("prompt_copy_verbatim", "prompt verbatim (= hold-out)", "prompt_copy_verbatim_holdout"),
+        Score("anonymeter_singling_out", "singling out (0)"),
+        Score("anonymeter_linkability", "linkability (0)"),
+        Score("anonymeter_inference", "inference (0)"),
+        Score("canary_exposure_1", "canary exposure, bits (1.4)", places=1),
+        Score("canary_reach_1", "canary reach, bits (1.4)", places=1),
+    ),
+    "as published": (
+        Score("mle_published", "MLE published ↑"),
+        Score("lle_published", "LLE published ↑"),
+        Score("dcr_published", "DCR published", "dcr_published_holdout"),
+        Score("nrs_published", "NRS published ↑", "nrs_published_holdout"),
+        Score("dlt_published_train_test", "DLT published, train - test (0)"),
+        Score("dlt_published_real_synthetic", "DLT published, real - synthetic (0)"),
+    ),
+}
+"""Columns by what they speak of: a table is printed as a sheet for each."""
+SCORES = tuple(score for sheet in SHEETS.values() for score in sheet)
 COSTS = (Score("time_fit_s", "fit s", places=0), Score("time_sample_s", "sample s", places=0))
+IDENTITY = ("method", "model", "rows", "seeds")
 AS_TRAIN = "as train"
 HOLDOUT = "real hold-out"
 FIRST = ("copy", "independent", HOLDOUT)
@@ -57,7 +93,8 @@ def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
     """A table per data set.
 
     Cells are text: the mean over seeds and, from two seeds on, ± the standard deviation (n - 1). A score that a record
-    lacks or that is NaN in any seed is a hole; a group with a failed seed says so and is not averaged.
+    lacks or that is NaN in any seed is a hole; where a seed failed, its scores say so and are not averaged. A seed that
+    failed in a metric keeps what the others scored.
     """
     by_dataset: dict[str, list[Record]] = {}
     for record in records:
@@ -111,9 +148,11 @@ def _line(group: Sequence[Record], scores: Sequence[Score]) -> dict[str, str]:
     }
     failures = sum(record.status == "failed" for record in group)
     for score in scores:
-        line[score.title] = FAILED if failures else _cell([r.values.get(score.key) for r in group], score.places)
+        is_known = all(record.status == "done" or score.key in record.values for record in group)
+        line[score.title] = _cell([r.values.get(score.key) for r in group], score.places) if is_known else FAILED
+    has_rows = all(not record.error or record.error["stage"].startswith("score ") for record in group)
     for cost in COSTS:
-        line[cost.title] = HOLE if failures else _cell([r.costs.get(cost.key) for r in group], cost.places)
+        line[cost.title] = _cell([r.costs.get(cost.key) for r in group], cost.places) if has_rows else HOLE
     if failures:
         line["seeds"] += f" ({failures} failed)"
     return line
@@ -144,6 +183,27 @@ def _cell(values: Sequence[float | None], places: int) -> str:
     return f"{numbers.mean():.{places}f}{spread}"
 
 
+def sheets(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A data set's table in parts that can be read: what a row is, and its scores on one matter or its costs.
+
+    A matter that nothing was scored on has no sheet, and a row without any score on it no line there.
+    """
+    titles = {name: [score.title for score in scores] for name, scores in SHEETS.items()}
+    titles["cost"] = [cost.title for cost in COSTS]
+    parts = {}
+    for name, columns in titles.items():
+        present = [column for column in columns if column in table.columns]
+        lines = table[~table[present].isin(["", HOLE]).all(axis=1)] if present else table.iloc[:0]
+        if len(lines):
+            parts[name] = lines[[*IDENTITY, *present]].reset_index(drop=True)
+    return parts
+
+
+def pages(table: pd.DataFrame, level: str = "") -> str:
+    """The sheets as Markdown, each under its name; `level` is the heading's sign."""
+    return "\n\n".join(f"{level}{name}\n\n{to_markdown(sheet)}" for name, sheet in sheets(table).items())
+
+
 def to_markdown(frame: pd.DataFrame) -> str:
     """A Markdown table with aligned columns."""
     rows = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
@@ -159,7 +219,7 @@ def summary(records: Sequence[Record]) -> str:
     """
     distinct = {record.cell: record for record in records}.values()
     readable = [record for record in distinct if not record.error or record.error["stage"] != "data"]
-    parts = [f"\n{dataset}\n{to_markdown(table)}" for dataset, table in tables(readable).items()]
+    parts = [f"\n{dataset}\n\n{pages(table)}" for dataset, table in tables(readable).items()]
     errors = [
         f"{record.cell.dataset}/{record.cell.method}/seed{record.cell.seed} failed in {record.error['stage']}: "
         f"{record.error['message']}"

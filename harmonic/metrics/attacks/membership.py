@@ -66,7 +66,7 @@ class MembershipInference:
 
     max_members: int = 5000
     """Members at most, and as many others."""
-    max_scored: int = 1000
+    max_scored: int = 500
     """The same for attacks on the generator, which a language model must read."""
 
     def __call__(self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: Any = None) -> dict[str, float]:
