@@ -45,8 +45,9 @@ class Control:
         if self.kind == "majority":
             return _repeated(self.train[_is_most_frequent(self.train[schema.target])], n, seed)
         if self.kind == "half_copy":
-            other = Independent().fit(self.train, seed=seed).sample(n - n // 2, seed=seed)
-            return schema.restore_dtypes(pd.concat([_repeated(self.train, n // 2, seed), other], ignore_index=True))
+            half = _repeated(self.train, n - n // 2, seed)
+            other = Independent().fit(self.train, seed=seed).sample(n // 2, seed=seed)
+            return schema.restore_dtypes(pd.concat([half, other], ignore_index=True)) if len(other) else half
         rows = _repeated(self.train, n, seed)
         if self.kind == "shuffled_target":
             rows[schema.target] = rows[schema.target].to_numpy()[rng.permutation(n)]

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from baselines.controls import Control
 from baselines.copy import Copy
 from baselines.file import File
 from baselines.independent import Independent
@@ -13,7 +14,15 @@ from harmonic.infer import infer_schema
 from harmonic.schema import attach
 from harmonic.table import coerce, schema_of
 
-MAKERS = {"copy": Copy, "independent": Independent, "smote": lambda: Smote(k=5)}
+MAKERS = {
+    "copy": Copy,
+    "independent": Independent,
+    "smote": lambda: Smote(k=5),
+    "noisy_copy": lambda: Control("noisy_copy", 0.2),
+    "half_copy": lambda: Control("half_copy"),
+    "shuffled_target": lambda: Control("shuffled_target"),
+    "majority": lambda: Control("majority"),
+}
 
 
 @pytest.fixture
@@ -103,6 +112,42 @@ def test_independent_columns_keep_their_distribution_and_lose_their_relations(tr
     assert (rows["count"] == rows["twin"]).mean() < 0.1
     for name in twins:
         assert set(rows[name].dropna()) <= set(twins[name].dropna())
+
+
+def test_the_controls_have_their_faults_and_no_other(train):
+    """Oracle: by hand: half of the rows are train's; targets are dealt anew over the same features; one class is left."""
+    known = as_texts(train)
+    half = as_texts(Control("half_copy").fit(train, seed=0).sample(120, seed=0))
+    assert len(set(half[:60])) == 60
+    assert set(half[:60]) <= set(known)
+    assert len(set(half[60:]) & set(known)) < 3
+    shuffled = Control("shuffled_target").fit(train, seed=0).sample(120, seed=0)
+    assert sorted(shuffled["label"]) == sorted(train["label"])
+    merged = shuffled.merge(train, on="note", suffixes=("", "_true"))
+    assert (merged["amount"] == merged["amount_true"]).all()
+    assert 0 < (merged["label"] != merged["label_true"]).sum() < 120
+    majority = Control("majority").fit(train, seed=0).sample(120, seed=0)
+    assert set(majority["label"]) == {"no"}
+    assert set(as_texts(majority)) <= set(known)
+
+
+def test_noise_moves_every_cell_that_can_move_by_its_level(train):
+    """Oracle: by hand: none at 0; at .5, noise of half a deviation, and half of the categories drawn anew; texts stay."""
+    assert sorted(as_texts(Control("noisy_copy", 0).fit(train, seed=0).sample(120, seed=0))) == sorted(as_texts(train))
+    noisy = Control("noisy_copy", 0.5).fit(train, seed=0).sample(120, seed=0).merge(train, on="note", suffixes=("", "_true"))
+    moved = (noisy["amount"] - noisy["amount_true"]).std()
+    assert moved == pytest.approx(0.5 * train["amount"].std(), rel=0.25)
+    redrawn = (noisy["label"] != noisy["label_true"]).mean()
+    assert redrawn == pytest.approx(0.5 * 2 * (1 / 3) * (2 / 3), abs=0.12)  # drawn anew, and another
+    assert noisy["visits"].isna().equals(noisy["visits_true"].isna())
+
+
+def test_a_number_has_no_majority(one_sentence):
+    """Oracle: the rule for what a user can cause."""
+    frame = pd.DataFrame({"x": np.arange(50) / 2, "y": 3 * np.arange(50) / 2})
+    with pytest.raises(BadInput) as error:
+        Control("majority").fit(coerce(frame, infer_schema(frame), "made"), seed=0)
+    one_sentence(error.value, "majority")
 
 
 def test_smote_stays_within_its_classes(train):
