@@ -71,6 +71,7 @@ METRICS: dict[str, Callable[[], Any]] = {
     "dlt_published": PublishedDataLeakageTest,
 }
 """All but `lle_published`, which is the cost of its model."""
+ASK_GENERATOR = {"dlt", "mia", "prompt_copy", "canaries", "dlt_published"}
 FEW = 100
 """Rows that a library which would take hours is timed on."""
 
@@ -84,7 +85,7 @@ class Task:
     seed: int
     threads: int
     generator: Path | None
-    """Folder of a saved HARMONIC; None for a library."""
+    """Folder of a saved HARMONIC; None where only rows are looked at."""
 
 
 def main(arguments: list[str]) -> int:
@@ -116,10 +117,10 @@ def measure(dataset: str, chosen: list[str], seed: int, threads: int) -> dict[st
     split = load_dataset(dataset, seed=seed)
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
-        if set(chosen) & set(METRICS):
+        if set(chosen) & ASK_GENERATOR:
             Harmonic(budget="smoke").fit(split.train, seed=seed).save(Path(folder))
         for name in chosen:
-            task = Task(name, dataset, seed, threads, Path(folder) if name in METRICS else None)
+            task = Task(name, dataset, seed, threads, Path(folder) if name in ASK_GENERATOR else None)
             figures[name] = _in_child(task)
             print(f"{name:<20} {figures[name]}", flush=True)
     sizes = {part: len(table) for part, table in (("train", split.train), ("val", split.val), ("test", split.test))}
@@ -150,11 +151,13 @@ def _work(task: Task, sender: Connection) -> None:
     split = load_dataset(task.dataset, seed=task.seed)
     synthetic = Independent().fit(split.train, seed=task.seed).sample(len(split.train), seed=task.seed)
     try:
-        if task.generator is None:
+        if task.name in LIBRARIES:
             sender.send(LIBRARIES[task.name](split, synthetic))
             return
-        generator = Harmonic(budget="smoke").load(task.generator)
-        generator.prompt_rows = np.array([generator.shown_rows(number, task.seed) for number in range(len(synthetic))])
+        generator = None
+        if task.generator is not None:
+            generator = Harmonic(budget="smoke").load(task.generator)
+            generator.prompt_rows = np.array([generator.shown_rows(number, task.seed) for number in range(len(synthetic))])
         metric = METRICS[task.name]()
         seconds = timed(lambda: metric(split, synthetic, seed=derive_seed(task.seed, "score"), synthesizer=generator))
         sender.send({"seconds": seconds, "peak_mb": peak_mb()})
