@@ -37,7 +37,7 @@ class Canaries:
       many as it learnt, at most `max_rows`). Here prompts show canaries as any other row of train.
     * `canary_exposure_0`, `canary_reach_0`: canaries that were not planted, the control.
 
-    Range: 0 to log2(candidates + 1) bits, 8 as a rule; lower is better. Ideal is the control, whose expectation is about
+    Range: 0 to log2(candidates + 1) bits, 7 as a rule; lower is better. Ideal is the control, whose expectation is about
     1 / ln 2 = 1.44 bits: its rank is any rank alike. One exposure deviates by about 1.4 bits, so a mean of three by
     .8; differences below 2 bits say nothing.
 
@@ -57,9 +57,9 @@ class Canaries:
     """Copies of a canary that are planted."""
     per_count: int = 3
     """Canaries for each count."""
-    candidates: int = 255
+    candidates: int = 127
     """Rows that a canary is ranked among."""
-    max_rows: int = 5000
+    max_rows: int = 2000
     """Rows that are sampled, at most."""
 
     def __post_init__(self) -> None:

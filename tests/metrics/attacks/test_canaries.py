@@ -18,7 +18,7 @@ from harmonic.infer import infer_schema
 from harmonic.metrics.attacks.canaries import Canaries, draw_candidates, exposure
 from harmonic.table import Split, coerce, schema_of
 
-CHANCE = 8 - np.log2(np.arange(1, 257)).mean()
+CHANCE = 7 - np.log2(np.arange(1, 129)).mean()
 """Mean exposure of a rank among 256 that is any rank alike: 1.42 bits."""
 
 
@@ -84,33 +84,33 @@ class Memory:
 
 
 def test_what_memorises_is_exposed_in_full(wide):
-    """Oracle: known answer: of 256 rows it is the canary that is known: 8 bits, planted once or more; unplanted, all tie."""
+    """Oracle: known answer: of 128 rows it is the canary that is known: 7 bits, planted once or more; unplanted, all tie."""
     scores = Canaries()(wide, wide.train, seed=0, synthesizer=Memory())
     for count in (1, 10, 100):
-        assert scores[f"canary_exposure_{count}"] == scores[f"canary_reach_{count}"] == 8.0
-    assert scores["canary_exposure_0"] == pytest.approx(np.log2(256 / 128.5))  # all tie: the middle of 1 to 256
+        assert scores[f"canary_exposure_{count}"] == scores[f"canary_reach_{count}"] == 7.0
+    assert scores["canary_exposure_0"] == pytest.approx(np.log2(128 / 64.5))  # all tie: the middle of 1 to 128
 
 
 def test_what_learns_nothing_is_at_chance(wide):
-    """Oracle: known answer: the mean over ranks 1 to 256, 1.42 bits; 150 canaries a count, within four standard errors."""
+    """Oracle: known answer: the mean over ranks 1 to 128, 1.40 bits; 150 canaries a count, within four standard errors."""
     scores = Canaries(counts=(1, 2), per_count=150)(wide, wide.train, seed=0, synthesizer=Memory(learns=False))
     assert len(scores) == 6
-    deviation = np.std(np.log2(np.arange(1, 257)))
+    deviation = np.std(np.log2(np.arange(1, 129)))
     assert np.abs(np.array(list(scores.values())) - CHANCE).max() < 4 * deviation / np.sqrt(150)
-    assert abs(CHANCE - 1 / np.log(2)) < 0.03
+    assert abs(CHANCE - 1 / np.log(2)) < 0.05
 
 
 def test_a_copy_reaches_every_canary_and_independent_columns_none(wide):
-    """Oracle: known answer: train itself holds the canary: 8 bits; columns shuffled seldom hold two of its cells."""
+    """Oracle: known answer: train itself holds the canary: 7 bits; columns shuffled seldom hold two of its cells."""
     reach = [Canaries()(wide, wide.train, seed=0, synthesizer=method) for method in (Copy(), Independent())]
-    assert [reach[0][f"canary_reach_{count}"] for count in (1, 10, 100)] == [8.0] * 3
+    assert [reach[0][f"canary_reach_{count}"] for count in (1, 10, 100)] == [7.0] * 3
     assert reach[0]["canary_reach_0"] < 4
     assert reach[1]["canary_reach_1"] < 4
     assert set(reach[0]) == {f"canary_reach_{count}" for count in (0, 1, 10, 100)}
 
 
 def test_exposure_rises_with_the_copies_in_a_fine_tuning_set(split, quick_harmonic):
-    """Oracle: issue: planted 1, 10 and 100 times, the likelihood's exposure rises; what is not planted is at chance.
+    """Oracle: what exposure means: planted 1, 10 and 100 times, the likelihood's exposure rises; what is not planted is at chance.
 
     Means over six canaries, of at most 6 bits; a mean at chance deviates by .6. In three runs one copy gave 1.6 to 2.5 bits,
     ten gave 4.1 to 4.4, and a hundred gave 5.8 to 6. No prompt shows a canary.
