@@ -4,7 +4,8 @@
 
 Each metric runs in a process of its own on synthetic rows as many as train's (independent columns), and on a HARMONIC that
 has seen ten steps, where it asks the generator: cost does not hang on what was learnt. Libraries run on the same rows where
-they compute the same, and on a few of them where they would take hours. Writes <out>/metrics_<dataset>.json and .md.
+they compute the same, and on a few of them where they would take hours. Writes <out>/metrics_<dataset>.json and .md after
+each figure; figures that are there and were not asked for stay, each with the commit that it was measured on.
 """
 
 import json
@@ -47,6 +48,7 @@ from harmonic.metrics.utility_published import PublishedMachineLearningEfficacy
 from harmonic.metrics.validity import Validity
 from harmonic.report.tables import HOLE, to_markdown
 from harmonic.seed import derive_seed
+from harmonic.store import write_atomically
 from harmonic.table import Split
 
 DEFAULTS = {"dataset": "", "metrics": "", "threads": 1, "seed": 0, "out": "results/bench"}
@@ -97,34 +99,34 @@ def main(arguments: list[str]) -> int:
         if unknown:
             raise BadInput(f"metrics must name some of {', '.join([*METRICS, *LIBRARIES])}, but names {', '.join(unknown)}.")
         env.set_threads(options["threads"])
-        found = measure(options["dataset"], chosen, options["seed"], options["threads"])
+        file = Path(options["out"]) / f"metrics_{options['dataset']}.json"
+        measure(options["dataset"], chosen, options["seed"], options["threads"], file)
     except BadInput as error:
         print(f"bench_metrics.py: {error}", file=sys.stderr)
         return 1
-    file = Path(options["out"]) / f"metrics_{options['dataset']}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(found, indent=1) + "\n")
-    file.with_suffix(".md").write_text(to_page(found))
     print(file)
     return 0
 
 
-def measure(dataset: str, chosen: list[str], seed: int, threads: int) -> dict[str, Any]:
-    """Seconds and memory of each, in JSON's types."""
+def measure(dataset: str, chosen: list[str], seed: int, threads: int, file: Path) -> None:
+    """Seconds and memory of each, written as they come."""
     from harmonic.datasets import load_dataset
     from harmonic.method import Harmonic
 
     split = load_dataset(dataset, seed=seed)
-    figures = {}
+    figures = json.loads(file.read_text())["figures"] if file.exists() else {}
+    sizes = {part: len(table) for part, table in (("train", split.train), ("val", split.val), ("test", split.test))}
     with tempfile.TemporaryDirectory() as folder:
         if set(chosen) & ASK_GENERATOR:
             Harmonic(budget="smoke").fit(split.train, seed=seed).save(Path(folder))
         for name in chosen:
             task = Task(name, dataset, seed, threads, Path(folder) if name in ASK_GENERATOR else None)
-            figures[name] = _in_child(task)
+            figures[name] = {**_in_child(task), "commit": env.commit()}
             print(f"{name:<20} {figures[name]}", flush=True)
-    sizes = {part: len(table) for part, table in (("train", split.train), ("val", split.val), ("test", split.test))}
-    return {"dataset": dataset, "rows": sizes, "figures": figures, "env": env.describe()}
+            ordered = {each: figures[each] for each in (*METRICS, *LIBRARIES) if each in figures}
+            found = {"dataset": dataset, "rows": sizes, "figures": ordered, "env": env.describe()}
+            write_atomically(file, json.dumps(found, indent=1) + "\n")
+            write_atomically(file.with_suffix(".md"), to_page(found))
 
 
 def _in_child(task: Task) -> dict[str, Any]:
@@ -244,7 +246,8 @@ def to_page(found: dict[str, Any]) -> str:
     intro = (
         f"`python scripts/bench_metrics.py dataset={found['dataset']}`: {rows['train']} synthetic rows against "
         f"{rows['train']} train and {rows['test']} test rows, {machine['threads']} thread of {machine['device']}, "
-        f"commit {machine['commit']}. Peak memory is that of the process, libraries and tables included."
+        f"commits {', '.join(sorted({one['commit'] for one in figures.values()}))}. Peak memory is that of the process, "
+        "libraries and tables included."
     )
     lines = [
         {"metric": name, "seconds": HOLE, "peak MB": HOLE, "": one["error"]}

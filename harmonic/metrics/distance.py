@@ -10,7 +10,7 @@ from scipy.special import gammaln
 
 from harmonic.encoding import Encoded, Encoder
 from harmonic.metrics.intervals import wilson_interval
-from harmonic.metrics.rows import check_rows
+from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.neighbours import DIGITS, closest, nearest
 from harmonic.schema import Schema
 from harmonic.seed import derive_seed
@@ -224,15 +224,17 @@ class PublishedNewRowSynthesis:
 
     Definition. `nrs_published` is the share of synthetic rows without a match in train, where numbers match within 1 % of
     the synthetic value (so 0 matches 0 alone) and categories match exactly; text columns are left out.
-    `nrs_published_holdout` is the same for at most `holdout_rows` rows of `split.test`, drawn with the seed. Range: 0 to 1;
-    greater is better up to the hold-out's value. SDMetrics runs one query a row: 10 to 20 ms each on Adult, so minutes for
-    all of it.
+    `nrs_published_holdout` is the same for `split.test`. Range: 0 to 1; greater is better up to the hold-out's value.
+    SDMetrics runs one query a row, 10 to 20 ms each on Adult: of larger tables, `max_rows` and `holdout_rows` rows drawn
+    with the seed are looked at. A share of .95 then has a standard error of .002, and that of the hold-out .007.
 
     What it cannot see: what the corrected form cannot, and how near a match must be, which depends on each number's size.
 
     Source: Wang et al. 2024 (HARMONIC), NRS; SDMetrics, `sdmetrics.single_table.NewRowSynthesis`.
     """
 
+    max_rows: int = 10000
+    """Synthetic rows that are looked at, at most."""
     holdout_rows: int = 1000
     """Rows of `split.test` the reference is measured on, at most."""
 
@@ -241,9 +243,11 @@ class PublishedNewRowSynthesis:
     ) -> dict[str, float]:
         """The two shares; see the class."""
         synthetic = check_rows(split, synthetic, "nrs_published")
-        random = np.random.default_rng(derive_seed(seed, "nrs_published"))
-        drawn = np.sort(random.permutation(len(split.test))[: self.holdout_rows])
-        tables = {"nrs_published": synthetic, "nrs_published_holdout": split.test.iloc[drawn]}
+        seed = derive_seed(seed, "nrs_published")
+        tables = {
+            "nrs_published": draw_rows(synthetic, self.max_rows, seed),
+            "nrs_published_holdout": draw_rows(split.test, self.holdout_rows, seed),
+        }
         return {key: _sdmetrics_new_rows(table, split.train, split.schema) for key, table in tables.items()}
 
 

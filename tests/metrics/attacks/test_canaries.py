@@ -110,7 +110,7 @@ def test_a_copy_reaches_every_canary_and_independent_columns_none(wide):
 
 
 def test_exposure_rises_with_the_copies_in_a_fine_tuning_set(split, quick_harmonic):
-    """Oracle: what exposure means: planted 1, 10 and 100 times, the likelihood's exposure rises; what is not planted is at chance.
+    """Oracle: what exposure means: planted 1, 10 and 100 times, the likelihood's exposure rises; the rest is at chance.
 
     Means over six canaries, of at most 6 bits; a mean at chance deviates by .6. In three runs one copy gave 1.6 to 2.5 bits,
     ten gave 4.1 to 4.4, and a hundred gave 5.8 to 6. No prompt shows a canary.
