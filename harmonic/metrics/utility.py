@@ -169,9 +169,9 @@ class MachineLearningEfficacy:
 
     Definition. Four models learn the target from the synthetic rows: logistic regression (`lr`), SVM with an RBF kernel
     (`svm`), random forest (`rf`), XGBoost (`xgb`); for regression ridge (`ridge`), `rf`, `xgb` and a network of 100 units
-    (`mlp`). Features are `split.encoder`'s, fitted once on real train: one-hot categories, standardised numbers, and dates and
-    time stamps as numbers of seconds, standardised too (unscaled, they break the published LR and SVM on Buddy). Settings
-    (3 or 4 per model, below) are chosen by cross-validation inside the synthetic table, on weighted F1 or R², from at most
+    (`mlp`). Features are `split.encoder`'s, fitted once on real train: one-hot categories, standardised numbers, dates and
+    time stamps as seconds, standardised too (unscaled, they break the published LR and SVM on Buddy). Settings (3 or 4 per
+    model, below) are chosen by cross-validation inside the synthetic table, on weighted F1 or R², from at most
     `tune_rows` of its rows; the model is refitted on all of them. Settings: lr C .01/.1/1/10; svm C .1/1/10; rf 200 trees,
     leaves of at least 1/5/20; xgb 200 trees, depth and rate 6 and .1, 3 and .1, 3 and .03; ridge alpha 1/10/100; mlp alpha
     .0001/.1. Above `max_kernel_rows` rows the SVM is a linear one on 300 Nyström features of the same kernel.
