@@ -9,7 +9,7 @@ import pytest
 from harmonic.errors import BadInput
 from harmonic.metrics import utility_published
 from harmonic.table import Split
-from tests.conformance.test_generators import Memory
+from tests.conformance.test_likelihoods import Memory
 from tests.conformance.test_orders import built, single_metrics
 
 ELSEWHERE = {"lle", "lle_published", "canaries", "anonymeter"}

@@ -85,8 +85,8 @@ CLAIMS = [
 SETTINGS = {"mle": {"folds": 2}}
 """What is set for speed."""
 ELSEWHERE = {
-    "dlt": "test_generators.py: it asks the generator, not its rows",
-    "dlt_published": "test_generators.py",
+    "dlt": "test_likelihoods.py: it asks the generator, not its rows",
+    "dlt_published": "test_likelihoods.py",
     "prompt_copy": "tests/metrics/attacks/test_prompt_copy.py: it needs prompts",
     "canaries": "tests/metrics/attacks/test_canaries.py: it fits the generator anew",
     "lle": "tests/metrics/test_llm_utility.py: half a minute a table",
