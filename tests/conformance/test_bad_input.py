@@ -48,7 +48,7 @@ SENTENCE = {"a missing column": "'sugar'", "no row": "row"}
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_score_or_a_sentence(metric, small, bad, one_sentence, caplog, monkeypatch):
-    """Oracle: the issue's list of faults; a missing column is never scored, an odd cell never passes in silence."""
+    """Oracle: the rule for bad rows; a missing column is never scored, an odd cell never passes in silence."""
     monkeypatch.setattr(
         utility_published.PublishedMachineLearningEfficacy, "_in_child", lambda self, task: float(task.learner == "lr")
     )
