@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.special import gammaln
 
 from harmonic.encoding import Encoded, Encoder
+from harmonic.errors import check_at_least
 from harmonic.metrics.intervals import wilson_interval
 from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.neighbours import DIGITS, closest, nearest
@@ -237,6 +238,10 @@ class PublishedNewRowSynthesis:
     """Synthetic rows that are looked at, at most."""
     holdout_rows: int = 1000
     """Rows of `split.test` the reference is measured on, at most."""
+
+    def __post_init__(self) -> None:
+        for option in ("max_rows", "holdout_rows"):
+            check_at_least(f"metrics.nrs_published.{option}", getattr(self, option), 1)
 
     def __call__(
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None

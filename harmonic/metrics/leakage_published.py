@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.codec import RowCodec
+from harmonic.errors import check_at_least
 from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.schema import Schema
 from harmonic.seed import derive_seed
@@ -39,6 +40,9 @@ class PublishedDataLeakageTest:
 
     max_rows: int = 1000
     """Rows of each table that are scored."""
+
+    def __post_init__(self) -> None:
+        check_at_least("metrics.dlt_published.max_rows", self.max_rows, 1)
 
     def __call__(self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: Any = None) -> dict[str, float]:
         """Differences and perplexities by key; see the class."""

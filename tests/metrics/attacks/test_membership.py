@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import gaussian_kde
 
+from harmonic.errors import BadInput
 from harmonic.infer import infer_schema
 from harmonic.metrics.attacks import density
 from harmonic.metrics.attacks.audit import Audit
@@ -146,6 +147,14 @@ def test_the_maximum_by_hand():
     assert scores["mia_attacks"] == 2
     alone = judge({"good": members_found}, seed=0)
     assert scores["mia_good_tpr1_low"] < alone["mia_good_tpr1_low"] < 1
+
+
+def test_members_must_be_two_or_more(one_sentence):
+    """The rule for what a user can cause."""
+    for wrong in (1, "many", None):
+        with pytest.raises(BadInput) as error:
+            MembershipInference(max_members=wrong)
+        one_sentence(error.value, "max_members", repr(wrong))
 
 
 def test_the_same_score_twice_and_candidates_of_both_kinds(mixed_table):
