@@ -127,7 +127,9 @@ def test_a_score_that_failed_is_told_from_those_that_did_not():
     """Oracle: the rule: what other metrics scored stays; what the failed one would have is no hole."""
     partly = record("smote", mle_auc=0.6)
     partly.status, partly.error = "failed", {"stage": "score dcr", "type": "BadInput", "message": "no"}
-    table = only([partly, record("copy", mle_auc=0.5, dcr_mean=0.0)])
+    partly.scores["all"]["values"]["nrs_holdout"] = 0.9
+    table = only([partly, record("copy", mle_auc=0.5, dcr_mean=0.0, nrs=0.0)])
+    assert table.loc[HOLDOUT, NRS] == "0.900"
     assert (table.loc["smote", AUC], table.loc["smote", DCR]) == ("0.600", FAILED)
     assert table.loc["smote", "fit s"] == "1"
     assert table.loc["smote", "seeds"] == "1 (1 failed)"

@@ -162,7 +162,7 @@ def _holdout_line(records: Sequence[Record], scores: Sequence[Score]) -> dict[st
     """The real hold-out's own scores, one value per seed: whatever method's record they stand in, they are the same."""
     by_seed: dict[int, dict[str, float]] = {}
     for record in records:
-        if record.status == "done":
+        if record.values:
             by_seed.setdefault(record.cell.seed, {}).update(record.values)
     cells = {
         score.title: _cell([values.get(score.holdout) for values in by_seed.values()], score.places)
@@ -177,7 +177,7 @@ def _holdout_line(records: Sequence[Record], scores: Sequence[Score]) -> dict[st
 
 def _cell(values: Sequence[float | None], places: int) -> str:
     numbers = np.array(values, dtype=float)
-    if np.isnan(numbers).any():
+    if not len(numbers) or np.isnan(numbers).any():
         return HOLE
     spread = f" ± {numbers.std(ddof=1):.{places}f}" if len(numbers) > 1 else ""
     return f"{numbers.mean():.{places}f}{spread}"
