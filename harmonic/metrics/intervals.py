@@ -1,7 +1,7 @@
 """Intervals of what the metrics estimate: shares, and areas under the ROC curve."""
 
 import numpy as np
-from scipy.stats import beta, norm
+from scipy.stats import beta, norm, rankdata
 
 RESAMPLES = 1000
 CHUNK_CELLS = 8_000_000
@@ -57,6 +57,19 @@ def auc_interval(
         areas.append(_areas(places, *counts))
     low, high = np.quantile(np.concatenate(areas), [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def auc_with_variance(positive: np.ndarray, negative: np.ndarray) -> tuple[float, float]:
+    """P(a positive's score exceeds a negative's), ties halved, and its variance over draws of two samples or more each.
+
+    A score's placement is the share of the other sample on the right side of it; the variance is the sum of the two
+    samples' variances of placements over their sizes (DeLong et al. 1988).
+    """
+    ranks = rankdata(np.concatenate([positive, negative]))
+    m, n = len(positive), len(negative)
+    of_positives = (ranks[:m] - rankdata(positive)) / n
+    of_negatives = 1.0 - (ranks[m:] - rankdata(negative)) / m
+    return float(of_positives.mean()), float(of_positives.var(ddof=1) / m + of_negatives.var(ddof=1) / n)
 
 
 def _sorted(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from xgboost import XGBClassifier
 
 from harmonic.errors import BadInput, check_at_least
+from harmonic.metrics.intervals import auc_with_variance
 from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.metrics.utility import Folds, make_folds
 from harmonic.seed import derive_seed
@@ -103,16 +104,3 @@ def cross_validated_auc(points: np.ndarray, labels: np.ndarray, folds: Folds, se
     of_mean = (1 / len(folds) + 1 / (len(folds) - 1)) * np.mean(variances)
     half = float(norm.ppf(0.975) * np.sqrt(of_mean))
     return mean, max(0.0, mean - half), min(1.0, mean + half)
-
-
-def auc_with_variance(positive: np.ndarray, negative: np.ndarray) -> tuple[float, float]:
-    """P(a positive's score exceeds a negative's), ties halved, and its variance over draws of two samples or more each.
-
-    A score's placement is the share of the other sample on the right side of it; the variance is the sum of the two
-    samples' variances of placements over their sizes (DeLong et al. 1988).
-    """
-    ranks = rankdata(np.concatenate([positive, negative]))
-    m, n = len(positive), len(negative)
-    of_positives = (ranks[:m] - rankdata(positive)) / n
-    of_negatives = 1.0 - (ranks[m:] - rankdata(negative)) / m
-    return float(of_positives.mean()), float(of_positives.var(ddof=1) / m + of_negatives.var(ddof=1) / n)

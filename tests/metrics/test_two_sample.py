@@ -4,13 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score
 
 from harmonic.errors import BadInput
 from harmonic.infer import infer_schema
 from harmonic.metrics import two_sample
-from harmonic.metrics.two_sample import ClassifierTwoSampleTest, auc_with_variance, cross_validated_auc
+from harmonic.metrics.two_sample import ClassifierTwoSampleTest, cross_validated_auc
 from harmonic.metrics.utility import make_folds
 from harmonic.table import Split, coerce
 
@@ -33,25 +32,6 @@ def split() -> Split:
     train = linked(400, 0)
     schema = infer_schema(train)
     return Split("linked", schema, *(coerce(t, schema, "t") for t in (train, linked(100, 1), linked(300, 2))))
-
-
-def test_auc_and_its_variance_by_loop() -> None:
-    """The area is scikit-learn's; placements counted one by one, ties halved."""
-    random = np.random.default_rng(0)
-    positive, negative = random.integers(2, 9, 30).astype(float), random.integers(0, 7, 20).astype(float)
-    area, variance = auc_with_variance(positive, negative)
-    assert area == pytest.approx(roc_auc_score([1] * 30 + [0] * 20, np.concatenate([positive, negative])))
-    above = [[1.0 if p > n else 0.5 if p == n else 0.0 for n in negative] for p in positive]
-    rows, columns = np.mean(above, axis=1), np.mean(above, axis=0)
-    assert variance == pytest.approx(rows.var(ddof=1) / 30 + columns.var(ddof=1) / 20)
-
-
-def test_the_variance_is_that_of_repeated_draws() -> None:
-    """400 pairs of samples: the mean of the estimates is the variance of the areas, within a fifth."""
-    random = np.random.default_rng(0)
-    draws = [auc_with_variance(random.normal(0.5, 1, 60), random.normal(0, 1, 60)) for _ in range(400)]
-    areas, variances = np.array(draws).T
-    assert variances.mean() == pytest.approx(areas.var(), rel=0.2)
 
 
 def test_a_copy_of_train_is_the_reference(split: Split) -> None:
