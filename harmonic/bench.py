@@ -188,7 +188,7 @@ def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
     synthetic = load_table(run.store.folder("sample", key))
     prompt_rows = run.store.folder("sample", key) / PROMPT_ROWS
     if prompt_rows.exists():
-        vars(synthesizer)["prompt_rows"] = np.load(prompt_rows)
+        synthesizer.prompt_rows = np.load(prompt_rows)  # type: ignore[attr-defined]  # no part of every method
     run.digests["synthetic"] = digest(synthetic)
     return synthetic
 

@@ -34,9 +34,8 @@ from harmonic.metrics.distance import (
     DistanceToClosestRecord,
     NearestNeighbourDistanceRatio,
     NewRowSynthesis,
-    PublishedDistanceToClosestRecord,
-    PublishedNewRowSynthesis,
 )
+from harmonic.metrics.distance_published import PublishedDistanceToClosestRecord, PublishedNewRowSynthesis
 from harmonic.metrics.fidelity import Fidelity
 from harmonic.metrics.leakage import DataLeakageTest
 from harmonic.metrics.leakage_published import PublishedDataLeakageTest

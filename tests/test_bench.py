@@ -394,6 +394,22 @@ def test_a_cell_that_failed_and_then_did_not_leaves_one_record(cell, tmp_path, m
     assert record.read(path).status == "done"
 
 
+def test_a_metric_with_other_files_is_another_score(cell, monkeypatch):
+    """Oracle: by hand: the same file's score is taken up, another file's is computed anew."""
+    asked = []
+    metric = "harmonic.metrics.distance.NewRowSynthesis"
+
+    def score(self, split, synthetic, *, seed, synthesizer=None):
+        asked.append(self.digest_inputs()["model"])
+        return {"nrs": 0.5}
+
+    monkeypatch.setattr(f"{metric}.__call__", score)
+    for content in ("old", "old", "new"):
+        monkeypatch.setattr(f"{metric}.digest_inputs", lambda self, content=content: {"model": content}, raising=False)
+        run_cell(cell(metrics={"nrs": NRS}), build)
+    assert asked == ["old", "new"]
+
+
 def test_a_metric_that_fails_keeps_what_others_scored(cell, tmp_path, monkeypatch):
     """Oracle: by hand: nndr comes after and is scored all the same; after the repair nothing shows that anything was."""
     nndr = {"_target_": "harmonic.metrics.distance.NearestNeighbourDistanceRatio"}

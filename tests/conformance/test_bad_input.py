@@ -8,12 +8,14 @@ import pytest
 
 from harmonic.errors import BadInput
 from harmonic.metrics import utility_published
+from harmonic.report.tables import SCORES
 from harmonic.table import Split
-from tests.conformance.test_likelihoods import Memory
-from tests.conformance.test_orders import built, single_metrics
+from tests.conformance.controls import Memory, built, single_metrics
 
 ELSEWHERE = {"lle", "lle_published", "canaries", "anonymeter"}
 """These have such tests of their own, beside their others: they take seconds a table."""
+NOT_HERE = {"mle_r2", "validity_dependencies", "validity_dependencies_holdout"}
+"""Scores of a regression, and of tables in which one column determines another."""
 METRICS = sorted(single_metrics() - ELSEWHERE)
 NOTED = {"dcr", "mia", "c2st", "mle"}
 """Of which it is looked whether the log names the column; all share one check."""
@@ -46,12 +48,27 @@ SENTENCE = {"a missing column": "'sugar'", "no row": "row"}
 """What must be one sentence for every metric, and a word of it."""
 
 
+@pytest.fixture
+def quick_published_mle(monkeypatch):
+    """Published MLE without its four processes: a one for logistic regression, a nought for the others."""
+    metric = utility_published.PublishedMachineLearningEfficacy
+    monkeypatch.setattr(metric, "_in_child", lambda self, task: float(task.learner == "lr"))
+
+
+def test_the_tables_have_columns_for_scores_that_there_are(small, quick_published_mle):
+    """Oracle: what the metrics give: every column names one of their keys, and so does its reference; none comes twice."""
+    generator = Memory(small.train, small.train, small.schema)
+    generator.prompt_rows = np.arange(2 * len(small.val)).reshape(-1, 2)
+    given = {key for metric in METRICS for key in built(metric)(small, small.val, seed=0, synthesizer=generator)}
+    wanted = [key for score in SCORES for key in (score.key, score.holdout) if key]
+    assert len(wanted) == len(set(wanted))
+    unknown = set(wanted) - given
+    assert {key for key in unknown if key.partition("_")[0] not in ("lle", "canary", "anonymeter")} == NOT_HERE
+
+
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_score_or_a_sentence(metric, small, bad, one_sentence, caplog, monkeypatch):
+def test_a_score_or_a_sentence(metric, small, bad, one_sentence, caplog, quick_published_mle):
     """Oracle: the rule for bad rows; a missing column is never scored, an odd cell never passes in silence."""
-    monkeypatch.setattr(
-        utility_published.PublishedMachineLearningEfficacy, "_in_child", lambda self, task: float(task.learner == "lr")
-    )
     generator = Memory(small.train, small.train, small.schema)
     score = built(metric)
     for fault, rows in bad.items():

@@ -2,59 +2,12 @@
 
 from functools import cache
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from harmonic.codec import RowCodec
 from harmonic.metrics.attacks.membership import ON_MODEL, ON_TABLE, MembershipInference
 from harmonic.metrics.leakage import DataLeakageTest
 from harmonic.metrics.leakage_published import PublishedDataLeakageTest
-from harmonic.schema import Schema
-from tests.conformance.conftest import NOISE, make_split
-
-KNOWN = 0.5
-"""Probability that a row of `Memory` is one that it remembers."""
-KEPT = 0.9
-"""Probability that a cell of such a row is what is remembered."""
-
-
-class Memory:
-    """Its rows are, half of the time, remembered rows with one cell in ten redrawn, and independent columns otherwise."""
-
-    def __init__(self, remembered: pd.DataFrame, columns: pd.DataFrame, schema: Schema) -> None:
-        codec = RowCodec(schema)
-        self.codec, self.columns = codec, columns
-        self.remembered = np.array(codec.cells(remembered), dtype=object).reshape(len(remembered), len(schema.columns))
-        texts = np.array(codec.cells(columns), dtype=object).T
-        self.marginals = [dict(zip(*np.unique(column, return_counts=True), strict=True)) for column in texts]
-        self.total = len(columns)
-
-    def start(self, train: pd.DataFrame, seed: int) -> "Memory":
-        """Before it remembered anything."""
-        return Memory(train.iloc[:0], self.columns, self.codec.schema)
-
-    def log_likelihood(self, rows: pd.DataFrame, *, seed: int, own: np.ndarray | None = None) -> np.ndarray:
-        """By the chain rule over the remembered rows that the cells so far may have come from."""
-        cells = np.array(self.codec.cells(rows), dtype=object)
-        known = len(self.remembered)
-        weights = np.full((len(rows), known + 1), KNOWN / max(known, 1))
-        weights[:, -1] = 1 - KNOWN if known else 1.0
-        result = np.empty(cells.shape)
-        for place, marginal in enumerate(self.marginals):
-            drawn = np.array([marginal.get(text, 0.5) / self.total for text in cells[:, place]])[:, None]
-            matches = cells[:, place, None] == self.remembered[:, place]
-            chances = np.hstack([KEPT * matches + (1 - KEPT) * drawn, drawn])
-            total = (weights * chances).sum(axis=1, keepdims=True)
-            result[:, place] = np.log(total[:, 0])
-            weights = weights * chances / total
-        return result
-
-    def text_log_likelihoods(self, texts: list[str]) -> list[np.ndarray]:
-        """Nine nats for the text of a row that is not remembered, one for one that is, over ten tokens."""
-        known = {frozenset(row) for row in self.remembered.tolist()}
-        found = [frozenset(part.split(" ", 1)[1] for part in text[:-1].split(", ")) in known for text in texts]
-        return [np.full(10, -0.1 if remembered else -0.9) for remembered in found]
+from tests.conformance.controls import NOISE, Memory, make_split
 
 
 @pytest.fixture(scope="module")

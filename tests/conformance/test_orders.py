@@ -8,13 +8,9 @@ import itertools
 from dataclasses import dataclass
 from functools import cache
 
-import hydra.utils
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from tests.conformance.conftest import CONTROLS
-from tests.test_config import CONF
+from tests.conformance.controls import CONTROLS, built, single_metrics
 
 
 @dataclass(frozen=True)
@@ -82,8 +78,6 @@ CLAIMS = [
     Ideal("mia", "mia_auc", "holdout independent", 0.5, 0.05),
 ]
 """One line a claim; every metric of `conf/metrics` stands here, or in `ELSEWHERE`."""
-SETTINGS = {"mle": {"folds": 2}}
-"""What is set for speed."""
 ELSEWHERE = {
     "dlt": "test_likelihoods.py: it asks the generator, not its rows",
     "dlt_published": "test_likelihoods.py",
@@ -108,15 +102,6 @@ def score(split, control):
     return scores
 
 
-@cache
-def built(metric: str):
-    """A metric as its YAML makes it."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", [f"metrics={metric}"])
-    node = OmegaConf.to_container(config, resolve=True)["metrics"][metric]
-    return hydra.utils.instantiate(node, **SETTINGS.get(metric, {}), _convert_="all")
-
-
 def label(claim: Order | Ideal) -> str:
     return f"{claim.key}-{'order' if isinstance(claim, Order) else 'ideal'}"
 
@@ -136,11 +121,6 @@ def test_the_ideal_is_met_by_what_is_ideal(claim, score):
         scores = score(claim.metric, name)
         ideal = scores[claim.value] if isinstance(claim.value, str) else claim.value
         assert abs(scores[claim.key] - ideal) <= claim.within, (name, scores[claim.key], ideal)
-
-
-def single_metrics() -> set[str]:
-    """The YAMLs that hold a metric, rather than a list of others."""
-    return {path.stem for path in (CONF / "metrics").glob("*.yaml") if "_target_" in path.read_text()}
 
 
 def test_every_metric_makes_a_claim():

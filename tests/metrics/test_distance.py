@@ -14,10 +14,9 @@ from harmonic.metrics.distance import (
     DistanceToClosestRecord,
     NearestNeighbourDistanceRatio,
     NewRowSynthesis,
-    PublishedDistanceToClosestRecord,
-    PublishedNewRowSynthesis,
     chance_of_train,
 )
+from harmonic.metrics.distance_published import PublishedDistanceToClosestRecord, PublishedNewRowSynthesis
 from harmonic.table import Split, coerce
 
 METRICS = [
