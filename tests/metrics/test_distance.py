@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from harmonic import neighbours
-from harmonic.infer import infer_schema
 from harmonic.metrics.distance import (
     DistanceToClosestRecord,
     NearestNeighbourDistanceRatio,
@@ -18,6 +17,7 @@ from harmonic.metrics.distance import (
 )
 from harmonic.metrics.distance_published import PublishedDistanceToClosestRecord, PublishedNewRowSynthesis
 from harmonic.table import Split, coerce
+from tests.metrics.splits import split_of
 
 METRICS = [
     DistanceToClosestRecord(),
@@ -46,15 +46,9 @@ def people(n: int, seed: int) -> pd.DataFrame:
     )
 
 
-def make_split(train: pd.DataFrame, test: pd.DataFrame, **columns: str) -> Split:
-    schema = infer_schema(train, columns=columns)
-    tables = (coerce(table, schema, name) for name, table in (("train", train), ("val", test), ("test", test)))
-    return Split("made", schema, *tables)
-
-
 @pytest.fixture(scope="module")
 def split() -> Split:
-    return make_split(people(120, 0), people(50, 1), note="text")
+    return split_of(people(120, 0), people(50, 1), note="text")
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +99,7 @@ def test_share_and_tail_by_hand() -> None:
     """
     train = pd.DataFrame({"x": [0, 10, 20, 30, 999], "y": ["a", "a", "a", "a", "b"]})
     test = pd.DataFrame({"x": [2, 13, 70, 100, 998], "y": ["a", "a", "a", "a", "b"]})
-    made = make_split(train, test, x="integer")
+    made = split_of(train, test, x="integer")
     rows = pd.DataFrame({"x": [0, 50, 51, 100], "y": "a"})
     # to train: 0, 20, 21, 70; to the hold-out: 2, 20, 19, 0; the hold-out to train: 2, 3, 40, 70, 1
     scores = DistanceToClosestRecord()(made, rows, seed=0)
@@ -147,7 +141,7 @@ def test_share_is_at_the_ideal_whatever_the_sizes_and_ties(values: int) -> None:
             pd.DataFrame({"x": rng.integers(values, size=n), "z": rng.integers(3, size=n), "y": ["a", "b"] * (n // 2)})
             for n in (500, 100, 300)
         )
-        made = make_split(train, test, x="integer", z="integer")
+        made = split_of(train, test, x="integer", z="integer")
         shares.append(DistanceToClosestRecord()(made, rows, seed=0)["dcr_share"])
     assert abs(np.mean(shares) - 0.5) < 4 * np.std(shares, ddof=1) / np.sqrt(20)
     assert np.std(shares) < 0.1
@@ -155,7 +149,7 @@ def test_share_is_at_the_ideal_whatever_the_sizes_and_ties(values: int) -> None:
 
 def test_rows_of_the_same_source_are_at_the_ideal() -> None:
     """Train, hold-out and synthetic rows of one distribution: share .5, tail .02, each within four standard errors."""
-    made = make_split(people(600, 0), people(600, 1), note="text")
+    made = split_of(people(600, 0), people(600, 1), note="text")
     scores = DistanceToClosestRecord()(made, coerce(people(600, 2), made.schema, "synthetic"), seed=0)
     assert abs(scores["dcr_share"] - 0.5) < 4 * 0.5 / np.sqrt(600)
     assert scores["dcr_share_low"] < 0.5 < scores["dcr_share_high"]
@@ -196,7 +190,7 @@ def test_chunks_change_nothing(split: Split, synthetic: pd.DataFrame, monkeypatc
 def test_the_ratio_of_two_distances_by_hand() -> None:
     """On a line: 1 is 1 from 0 and 9 from 10; 15 is halfway; 30 stands there twice, which is no one's; 20 once."""
     train = pd.DataFrame({"x": [0, 10, 20, 30, 30, 999], "y": ["a", "a", "a", "a", "a", "b"]})
-    made = make_split(train, pd.DataFrame({"x": [2, 12], "y": ["a", "a"]}), x="integer")
+    made = split_of(train, pd.DataFrame({"x": [2, 12], "y": ["a", "a"]}), x="integer")
     rows = pd.DataFrame({"x": [1, 15, 30, 20], "y": "a"})
     scores = NearestNeighbourDistanceRatio()(made, rows, seed=0)
     assert scores["nndr_mean"] == pytest.approx((1 / 9 + 1 + 1 + 0) / 4, abs=1e-7)
@@ -207,7 +201,7 @@ def test_the_ratio_of_two_distances_by_hand() -> None:
 def test_published_dcr_by_hand() -> None:
     """A text category that differs costs 2, a coded one its difference over the range, the label too."""
     train = pd.DataFrame({"x": [0, 10], "code": [1, 5], "colour": ["red", "blue"], "y": [0, 1]})
-    made = make_split(train, train, code="category", x="integer")
+    made = split_of(train, train, code="category", x="integer")
     rows = pd.DataFrame({"x": [1], "code": [1], "colour": ["blue"], "y": [1]})
     # to row 1: .1 + 0 + 2 + 1; to row 2: .9 + 1 + 0 + 0
     scores = PublishedDistanceToClosestRecord()(made, rows, seed=0)
@@ -217,7 +211,7 @@ def test_published_dcr_by_hand() -> None:
 def test_new_rows_are_counted_by_their_text() -> None:
     """By hand: 1.50 is 1.5, an empty cell is itself, and one changed digit makes a row new."""
     train = pd.DataFrame({"x": [1.5, 2.25, None], "y": ["a", "b", "a"]})
-    made = make_split(train, train)
+    made = split_of(train, train)
     rows = pd.DataFrame({"x": [1.50, 1.51, None, None], "y": ["a", "a", "a", "b"]})
     assert NewRowSynthesis()(made, rows, seed=0) == {"nrs": 0.5, "nrs_holdout": 0.0}
 
@@ -225,7 +219,7 @@ def test_new_rows_are_counted_by_their_text() -> None:
 def test_published_new_rows_have_a_tolerance() -> None:
     """SDMetrics' default: 100 matches 100.9 but not 102, and 0 matches 0 alone."""
     train = pd.DataFrame({"x": [100.0, 0.0, 50.0], "y": ["a", "b", "a"]})
-    made = make_split(train, train, x="decimal")
+    made = split_of(train, train, x="decimal")
     rows = pd.DataFrame({"x": [100.9, 102.0, 0.0, 0.01], "y": ["a", "a", "b", "b"]})
     assert PublishedNewRowSynthesis()(made, rows, seed=0) == {"nrs_published": 0.5, "nrs_published_holdout": 0.0}
 
@@ -239,7 +233,7 @@ def test_published_new_rows_of_every_kind(split: Split, synthetic: pd.DataFrame)
 
 def test_a_copy_is_recognised_in_every_kind_and_storage(mixed_frame: pd.DataFrame) -> None:
     """Booleans with empty cells, dates as text and as moments, quotes in categories: a copy stays a copy."""
-    made = make_split(mixed_frame.iloc[:80], mixed_frame.iloc[80:], note="text")
+    made = split_of(mixed_frame.iloc[:80], mixed_frame.iloc[80:], note="text")
     scores = {key: value for metric in METRICS for key, value in metric(made, made.train, seed=0).items()}
     assert scores["dcr_mean"] == scores["dcr_published"] == scores["nrs"] == scores["nrs_published"] == 0.0
     assert scores["dcr_copies"] == scores["nrs_holdout"] == scores["nrs_published_holdout"] == 1.0
@@ -248,7 +242,7 @@ def test_a_copy_is_recognised_in_every_kind_and_storage(mixed_frame: pd.DataFram
 
 def paper_split(folder: Path, name: str) -> Split:
     train, test = (pd.read_csv(folder / name / f"{part}.csv") for part in ("train", "test"))
-    return make_split(train, test)
+    return split_of(train, test)
 
 
 @pytest.mark.paper_data

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.metrics.attacks.anonymeter import Anonymeter
-from harmonic.table import Split, coerce
+from harmonic.table import coerce
+from tests.metrics.splits import split_of
 
 RISKS = ("singling_out", "singling_out_univariate", "linkability", "inference")
 
@@ -35,12 +35,6 @@ def people(n, seed):
             "y": np.where(age + rng.normal(0, 10, n) > 45, "old", "young"),
         }
     )
-
-
-def split_of(train, test, **columns):
-    schema = infer_schema(train, columns=columns)
-    tables = (coerce(table, schema, name) for name, table in (("train", train), ("val", test), ("test", test)))
-    return Split("made", schema, *tables)
 
 
 @pytest.fixture(scope="module")

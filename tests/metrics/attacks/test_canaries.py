@@ -14,9 +14,9 @@ from baselines.holdout import Holdout
 from baselines.independent import Independent
 from baselines.smote import Smote
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.metrics.attacks.canaries import Canaries, draw_candidates, exposure
-from harmonic.table import Split, coerce, schema_of
+from harmonic.table import coerce, schema_of
+from tests.metrics.splits import split_of
 
 CHANCE = 7 - np.log2(np.arange(1, 129)).mean()
 """Mean exposure of a rank among 256 that is any rank alike: 1.42 bits."""
@@ -34,12 +34,6 @@ def table(n, seed):
             "y": np.where(kind == "u", "no", rng.choice(["no", "yes"], n)),
         }
     )
-
-
-def split_of(train, test, **columns):
-    schema = infer_schema(train, columns=columns)
-    tables = (coerce(part, schema, name) for name, part in (("train", train), ("val", test), ("test", test)))
-    return Split("made", schema, *tables)
 
 
 @pytest.fixture(scope="module")

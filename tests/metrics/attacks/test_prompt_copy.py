@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.metrics.attacks.cells import cell_codes
 from harmonic.metrics.attacks.prompt_copy import NO_PARTNER, PromptCopy, draw_partners, exposed_rows
 from harmonic.neighbours import closest, make_groups, paired
-from harmonic.table import Split, coerce
+from harmonic.table import Split
+from tests.metrics.splits import split_of
 
 N = 300
 
@@ -32,12 +32,6 @@ def people(n, seed):
         "y": np.where(age + 20 * (colour == "red") + rng.normal(0, 10, n) > 60, "a", "b"),
     }
     return pd.DataFrame(frame)
-
-
-def split_of(train, test, **columns):
-    schema = infer_schema(train, columns=columns)
-    tables = (coerce(table, schema, name) for name, table in (("train", train), ("val", test), ("test", test)))
-    return Split("made", schema, *tables)
 
 
 @pytest.fixture(scope="module")
