@@ -1,24 +1,37 @@
 """The benchmark's entry point: `python run.py dataset=adult method=harmonic`, `-m` for sweeps, `--help` for the choices."""
 
 import inspect
+import json
 import logging
 import os
+import platform
+import shutil
 import sys
+import time
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harmonic import env
+from harmonic.build import build, target_of
 from harmonic.errors import BadInput
 
 log = logging.getLogger("harmonic")
-records: list[Any] = []
-"""Of the cells this process ran, for the table at the end."""
+
+LEDGER = "HARMONIC_LEDGER"
+"""Names the folder in which the cells of a sweep, in whatever process they ran, tell where their records are."""
+
+single: list[Any] = []
+"""The records of a run that is no sweep."""
+
+OmegaConf.register_new_resolver("workers", env.workers, replace=True)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -26,64 +39,112 @@ def main(config: DictConfig) -> None:
     """Run one cell, and the references it is read against."""
     env.set_threads(config.threads)
     from harmonic.bench import run_cell
+    from harmonic.isolate import end_with_parent
 
+    end_with_parent()
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    choices = HydraConfig.get().runtime.choices
-    shared = {name: plain[name] for name in ("dataset", "metrics", "seed", "n_samples", "cache_dir", "results_dir")}
+    choices, job = HydraConfig.get().runtime.choices, HydraConfig.get()
+    in_sweep = job.mode == RunMode.MULTIRUN
+    isolate = in_sweep if plain["isolate"] is None else plain["isolate"]
+    shared = ("dataset", "metrics", "seed", "n_samples", "threads", "cache_dir", "results_dir")
+    cell = {name: plain[name] for name in shared}
     methods = {plain["label"] or choices["method"]: _with_a_budget_it_knows(plain["method"])}
     methods |= {name: method for name, method in (plain["references"] or {}).items() if name not in methods}
-    logger = instantiate(plain["logger"]) if plain["logger"] else None
+    tracker = build(plain["logger"]) if plain["logger"] else None
+    records = []
     for name, method in methods.items():
-        cell = {**shared, "names": {"method": name, "model": choices["model"]}, "method": method}
         log.info("%s, seed %d", name, plain["seed"])
-        record = run_cell(cell, _build)
+        cell |= {"names": {"method": name, "model": choices["model"]}, "method": method}
+        record = _run_isolated(cell, not records) if isolate else run_cell(cell, not records)
         records.append(record)
         if record.error:
             log.error("%s failed in %s (%s)", name, record.error["stage"], record.error["type"])
-        if logger:
-            logger.show(record)
+        if tracker:
+            tracker.show(record)
         if record.error and record.error["stage"] == "data":
             break
+    if in_sweep:
+        _tell(job.job.num, records)
+    else:
+        single.extend(records)
 
 
 def _with_a_budget_it_knows(method: dict[str, Any]) -> dict[str, Any]:
     """Without `budget` where a method trains nothing, so that `+method.budget=smoke` can be said to a sweep over all."""
-    if "budget" in inspect.signature(get_object(method["_target_"])).parameters:
+    if "budget" in inspect.signature(target_of(method)).parameters:
         return method
     return {name: value for name, value in method.items() if name != "budget"}
 
 
-def _build(node: Any) -> Any:
-    """What a node describes; a constructor's own BadInput comes through as it is."""
+def _run_isolated(cell: dict[str, Any], announce: bool) -> Any:
+    """The record of a cell that runs in a process of its own, also if that is killed."""
+    from harmonic.bench import fail_cell, run_cell
+    from harmonic.isolate import Killed, in_child
+
     try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, BadInput):
-            raise error.__cause__ from None
-        raise
+        return in_child(run_cell, cell, announce)
+    except Killed as death:
+        message = (
+            f"The cell's process ended with {death.how}, as when memory runs out: see what it needs with dry_run=true, ask "
+            f"for fewer rows or smaller batches, or run fewer cells at a time."
+        )
+        return fail_cell(cell, death.last_note, "Killed", message)
+
+
+def _tell(job: int, records: list[Any]) -> None:
+    """Put a job's records into the ledger, for the summary of the process that started it."""
+    from harmonic.record import dumps
+    from harmonic.store import write_atomically
+
+    text = json.dumps([dumps(record) for record in records])
+    write_atomically(Path(os.environ[LEDGER]) / f"{job}.json", text)
+
+
+def _told(ledger: Path) -> list[Any]:
+    """The records of all jobs, in their order."""
+    from harmonic.record import loads
+
+    jobs = sorted(ledger.glob("*.json"), key=lambda path: int(path.stem))
+    return [loads(text) for path in jobs for text in json.loads(path.read_text())]
+
+
+def _reason(error: Exception) -> str | None:
+    """One sentence for an error that a user can cause or must know of; None for the project's own defects."""
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        message = " ".join(str(error).partition("Config search path")[0].split())
+        return f"{message} (python run.py --help shows the choices)"
+    if isinstance(error, BadInput):
+        return str(error)
+    if isinstance(error, BrokenExecutor) or type(error).__module__.startswith("submitit."):
+        return "a worker of the sweep was lost, killed or out of memory: the same command does what is missing."
+    return None
 
 
 def run() -> int:
     """`main` with every error a user can cause as one line; returns the exit status."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    ledger = Path("outputs", "sweeps", f"{platform.node()}-{os.getpid()}-{time.time_ns()}").absolute()
+    os.environ[LEDGER] = str(ledger)
+    status = 0
     try:
         main()
-    except (HydraException, OmegaConfBaseException) as error:
-        message = " ".join(str(error).partition("Config search path")[0].split())
-        print(f"run.py: {message} (python run.py --help shows the choices)", file=sys.stderr)
-        return 2
-    except BadInput as error:
-        print(f"run.py: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoint or finished stage", file=sys.stderr)
-        return 130
-    if records:
+        status = 130
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        print(f"run.py: {reason}", file=sys.stderr)
+        status = 2
+    records = single or _told(ledger)
+    shutil.rmtree(ledger, ignore_errors=True)
+    if records and status != 130:
         from harmonic.report.tables import summary
 
         print(summary(records))
-    return int(any(record.error for record in records))
+    return status or int(any(record.error for record in records))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 import json
 import logging
-import resource
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,27 +16,23 @@ import numpy as np
 import pandas as pd
 
 from harmonic import env, hygiene
+from harmonic.build import build
+from harmonic.costs import Cost, measured
 from harmonic.errors import BadInput, SamplingFailed
 from harmonic.infer import describe
+from harmonic.keys import early_key, fit_key, sample_key, score_key
 from harmonic.method import Synthesizer
 from harmonic.record import Cell, Record
 from harmonic.seed import derive_seed
-from harmonic.store import Store, stage_key
+from harmonic.store import Store, check_writable, copy_atomically
 from harmonic.table import Split, coerce, digest, load_table, save_table
 
 log = logging.getLogger(__name__)
 
-VERSIONS = {"fit": 1, "sample": 1, "score": 1}
-"""Raised when a stage's code changes what it computes, so that older results are not taken for new ones."""
-
 PROMPT_ROWS = "prompt_rows.npy"
 """Which train rows stood in each row's prompt: beside the rows, for methods that tell (`Synthesizer`)."""
 
-_announced: set[str] = set()
-"""Digests of the splits that this process has described: references share one with their cell."""
-
-Build = Callable[[Any], Any]
-"""Configuration node to the object its `_target_` names."""
+Note = Callable[[str], None]
 
 
 @dataclass
@@ -44,7 +40,8 @@ class _Run:
     """A cell on its way."""
 
     config: Mapping[str, Any]
-    build: Build
+    announce: bool = False
+    note: Note = lambda stage: None
     stage: str = "data"
     split: Split | None = None
     keys: dict[str, str] = field(default_factory=dict)
@@ -57,23 +54,49 @@ class _Run:
     def store(self) -> Store:
         return Store(Path(self.config["cache_dir"]))
 
+    @property
+    def results(self) -> Path:
+        return Path(self.config["results_dir"])
+
     def seed(self, stage: str) -> int:
         return derive_seed(self.config["seed"], stage)
 
+    def enter(self, stage: str) -> None:
+        self.stage = stage
+        self.note(stage)
 
-def run_cell(config: Mapping[str, Any], build: Build) -> Record:
+    @contextmanager
+    def making(self, stage: str, key: str) -> Iterator[bool]:
+        """Claims a result; whether it is still to be made. Looks before it waits: what is there needs no claim."""
+        if self.store.has(stage, key):
+            yield False
+            return
+        with self.store.claimed(stage, key):
+            yield not self.store.has(stage, key)
+
+
+def run_cell(config: Mapping[str, Any], announce: bool = True, *, note: Note = lambda stage: None) -> Record:
     """Take one cell through its stages and write its record.
+
+    Cells may run at the same time on one cache: what they share is made once.
 
     Args:
         config: the resolved configuration as plain values: names (of method and model), dataset, method, metrics, seed,
-            n_samples, cache_dir, results_dir.
-        build: makes the object a node with `_target_` describes.
+            n_samples, threads, cache_dir, results_dir.
+        announce: whether to log the data set's rows, schema and hygiene.
+        note: is told each stage as it begins.
 
     Returns:
         The record, also of a cell that failed.
+
+    Raises:
+        BadInput: the folders cannot be written, so that there is no place for a record.
     """
     env.commit()  # now: what is loaded, should the checkout move on while this runs
-    run = _Run(config, build)
+    env.set_threads(config["threads"])
+    for option in ("cache_dir", "results_dir"):
+        check_writable(option, Path(config[option]))
+    run = _Run(config, announce, note)
     error = None
     try:
         _check(config)
@@ -85,12 +108,33 @@ def run_cell(config: Mapping[str, Any], build: Build) -> Record:
         error = {"stage": run.stage, "type": type(failure).__name__, "message": str(failure)}
         if not isinstance(failure, (BadInput, SamplingFailed)):
             error["trace"] = traceback.format_exc()
+    return _write(run, error)
+
+
+def fail_cell(config: Mapping[str, Any], stage: str, type_: str, message: str) -> Record:
+    """The record of a cell that could not write its own: its process is gone."""
+    run = _Run(config, stage=stage or "data")
+    return _write(run, {"stage": run.stage, "type": type_, "message": message})
+
+
+def _write(run: _Run, error: dict[str, str] | None) -> Record:
+    """The record, its rows first: where there is a record that says done, there are its rows."""
     record = _record(run, error)
-    path = record.write(Path(config["results_dir"]))
-    if record.cell.key != _early_key(config):  # a failure before the rows is over
-        shutil.rmtree(replace(record.cell, key=_early_key(config)).folder(Path(config["results_dir"])), ignore_errors=True)
-    if error is None:
-        shutil.copyfile(run.store.folder("sample", run.keys["sample"]) / "table.csv", path.parent / "synthetic.csv")
+    folder = record.cell.folder(run.results)
+    try:
+        with run.store.claimed("record", record.cell.key):
+            if error is None:
+                rows = run.store.folder("sample", run.keys["sample"]) / "table.csv"
+                copy_atomically(rows, folder / "synthetic.csv")
+            record.write(run.results)
+        early = replace(record.cell, key=early_key(run.config))
+        if early != record.cell:  # a failure before the rows is over
+            shutil.rmtree(early.folder(run.results), ignore_errors=True)
+    except OSError as failure:
+        raise BadInput(
+            f"{folder} must take the record, but {failure.strerror or failure}: free some space or mend its permissions, "
+            f"and repeat the command, which goes on from the finished stages."
+        ) from failure
     return record
 
 
@@ -103,10 +147,12 @@ def _check(config: Mapping[str, Any]) -> None:
 
 
 def _load(run: _Run) -> Split:
-    split = run.build(run.config["dataset"]).load(run.config["seed"])
+    run.enter("data")
+    started = time.perf_counter()
+    split: Split = build(run.config["dataset"]).load(run.config["seed"])
+    run.costs["time_data_s"] = time.perf_counter() - started
     run.digests = {"split": split.digest, "train": digest(split.train)}
-    if split.digest not in _announced:
-        _announced.add(split.digest)
+    if run.announce:
         rows = f"{len(split.train)} train, {len(split.val)} val, {len(split.test)} test rows"
         log.info("%s: %s\n%s", split.name, rows, describe(split.schema))
         for finding in hygiene.summarise(split.hygiene):
@@ -115,75 +161,38 @@ def _load(run: _Run) -> Split:
 
 
 def _fit(run: _Run, split: Split) -> Synthesizer:
-    run.stage = "fit"
-    config = dict(run.config["method"])
-    synthesizer: Synthesizer = run.build(config)
-    source = getattr(synthesizer, "learns_from", "train")
-    learnt = getattr(split, source)
-    key = run.keys["fit"] = stage_key(
-        "fit",
-        VERSIONS["fit"],
-        method=_fit_meaning(config),
-        inputs=synthesizer.digest_inputs() if hasattr(synthesizer, "digest_inputs") else {},
-        train=run.digests["train"] if source == "train" else digest(learnt),
-        schema=split.schema.to_json(),
-        seed=run.seed("fit"),
-        device=env.device_kind(),
-        **({"recipe": asdict(synthesizer.recipe)} if hasattr(synthesizer, "recipe") else {}),
-    )
-    if run.store.has("fit", key):
+    run.enter("fit")
+    synthesizer: Synthesizer = build(run.config["method"])
+    key = run.keys["fit"] = fit_key(run.config, synthesizer, split)
+    with run.making("fit", key) as is_missing:
+        if is_missing:
+            learnt = getattr(split, getattr(synthesizer, "learns_from", "train"))
+            with measured(run.store.log_file("fit", key)) as cost:
+                synthesizer.fit(learnt, seed=run.seed("fit"), work_dir=run.store.work_dir("fit", key))
+            run.store.put("fit", key, partial(_save_stage, "fit", cost, len(learnt), synthesizer, synthesizer.save))
+    if not is_missing:
         synthesizer.load(run.store.folder("fit", key))
-    else:
-        started = time.perf_counter()
-        synthesizer.fit(learnt, seed=run.seed("fit"), work_dir=run.store.work_dir("fit", key))
-        cost = {
-            "time_fit_s": time.perf_counter() - started,
-            "peak_memory_fit_mb": _peak_memory_mb(),
-            "commit_fit": env.commit(),
-        }
-        report = getattr(synthesizer, "report", {})
-        run.store.put("fit", key, lambda folder: _save_stage(folder, cost, report, synthesizer.save))
     _take_up(run, "fit")
     return synthesizer
 
 
-def _fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a method's configuration can change what it learns: neither how it samples nor when it saves checkpoints.
-
-    A budget that is not set is as if it were not there: methods came before their budgets.
-    """
-    unset = {name for name in ("budget", "max_minutes") if method.get(name) is None}
-    meaning = {name: value for name, value in method.items() if name not in unset | {"sampling"}}
-    if "compute" in meaning:
-        meaning["compute"] = {k: v for k, v in meaning["compute"].items() if k != "checkpoint_minutes"}
-    return meaning
-
-
 def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
-    run.stage = "sample"
+    run.enter("sample")
     held = getattr(synthesizer, "rows", None)
     n = run.config["n_samples"] or held or len(split.train)
     if held is not None:
         run.report["rows_held"] = held
-    sampling = json.dumps(run.config["method"].get("sampling"), sort_keys=True)
-    key = run.keys["sample"] = stage_key(
-        "sample", VERSIONS["sample"], fit=run.keys["fit"], sampling=sampling, n=n, seed=run.seed("sample")
-    )
-    if not run.store.has("sample", key):
-        started = time.perf_counter()
-        rows = synthesizer.sample(n, seed=run.seed("sample"), work_dir=run.store.work_dir("sample", key))
-        seconds = time.perf_counter() - started
-        if len(rows) != n:
-            raise SamplingFailed(f"{n} rows were asked for, but {run.config['names']['method']} gave {len(rows)}.")
-        table = coerce(rows, split.schema, "the generated rows")
-        cost = {
-            "time_sample_s": seconds,
-            "sample_rows_per_s": n / seconds,
-            "peak_memory_sample_mb": _peak_memory_mb(),
-            "commit_sample": env.commit(),
-        }
-        report = getattr(synthesizer, "report", {})
-        run.store.put("sample", key, lambda to: _save_stage(to, cost, report, partial(_save_rows, table, synthesizer)))
+    key = run.keys["sample"] = sample_key(run.config, run.keys["fit"], n)
+    with run.making("sample", key) as is_missing:
+        if is_missing:
+            with measured(run.store.log_file("sample", key)) as cost:
+                rows = synthesizer.sample(n, seed=run.seed("sample"), work_dir=run.store.work_dir("sample", key))
+                if len(rows) != n:
+                    method = run.config["names"]["method"]
+                    raise SamplingFailed(f"{n} rows were asked for, but {method} gave {len(rows)}.")
+                table = coerce(rows, split.schema, "the generated rows")
+            save = partial(_save_rows, table, synthesizer)
+            run.store.put("sample", key, partial(_save_stage, "sample", cost, n, synthesizer, save))
     _take_up(run, "sample")
     synthetic = load_table(run.store.folder("sample", key))
     prompt_rows = run.store.folder("sample", key) / PROMPT_ROWS
@@ -219,35 +228,37 @@ def _score(run: _Run, split: Split, synthetic: pd.DataFrame, synthesizer: Synthe
 def _score_one(
     run: _Run, name: str, config: Any, split: Split, synthetic: pd.DataFrame, synthesizer: Synthesizer
 ) -> dict[str, Any]:
-    metric = run.build(config)
-    key = stage_key(
-        "score",
-        VERSIONS["score"],
-        metric=config,
-        split=run.digests["split"],
-        synthetic=run.digests["synthetic"],
-        fit=run.keys["fit"],
-        seed=run.seed("score"),
-        **({"inputs": metric.digest_inputs(), "device": env.device_kind()} if hasattr(metric, "digest_inputs") else {}),
-    )
-    if not run.store.has("score", key):
-        log.info("scoring %s", name)
-        started = time.perf_counter()
-        values = metric(split, synthetic, seed=run.seed("score"), synthesizer=synthesizer)
-        score = {
-            "values": {name: float(value) for name, value in values.items()},
-            "config": config,
-            "key": key,
-            "time_s": time.perf_counter() - started,
-            "commit": env.commit(),
-        }
-        run.store.put("score", key, partial(_write_json, score, "score.json"))
+    run.note(f"score {name}")
+    metric = build(config)
+    key = score_key(run.config, config, metric, run.digests["split"], run.digests["synthetic"], run.keys["fit"])
+    with run.making("score", key) as is_missing:
+        if is_missing:
+            log.info("scoring %s", name)
+            with measured(run.store.log_file("score", key)) as cost:
+                values = metric(split, synthetic, seed=run.seed("score"), synthesizer=synthesizer)
+            score = {
+                "values": {name: float(value) for name, value in values.items()},
+                "config": config,
+                "key": key,
+                "time_s": cost.seconds,
+                "peak_memory_mb": cost.peak_memory_mb,
+                "device": cost.device,
+                "commit": env.commit(),
+            }
+            run.store.put("score", key, partial(_write_json, score, "score.json"))
     return dict(json.loads((run.store.folder("score", key) / "score.json").read_text()))
 
 
-def _save_stage(folder: Path, cost: dict[str, Any], report: dict[str, Any], save: Callable[[Path], None]) -> None:
+def _save_stage(
+    stage: str, cost: Cost, rows: int, synthesizer: Synthesizer, save: Callable[[Path], None], folder: Path
+) -> None:
+    """A stage's result, and beside it what it took and what the method tells of it."""
     save(folder)
-    _write_json({"cost": cost, "report": report}, "stage.json", folder)
+    report = getattr(synthesizer, "report", {})
+    costs = {**cost.named(stage), f"{stage}_rows_per_s": rows / cost.seconds, f"commit_{stage}": env.commit()}
+    if f"tokens_{stage}" in report:
+        costs[f"{stage}_tokens_per_s"] = report[f"tokens_{stage}"] / cost.seconds
+    _write_json({"cost": costs, "report": report}, "stage.json", folder)
 
 
 def _take_up(run: _Run, stage: str) -> None:
@@ -261,17 +272,6 @@ def _write_json(plain: Any, name: str, folder: Path) -> None:
     (folder / name).write_text(json.dumps(plain))
 
 
-def _peak_memory_mb() -> float:
-    """Largest resident size of this process so far, in megabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _early_key(config: Mapping[str, Any]) -> str:
-    """The key of a cell that failed before it was known what its rows depend on."""
-    identity = {name: config[name] for name in ("names", "dataset", "method", "n_samples", "seed")}
-    return stage_key("cell", 1, **identity)
-
-
 def _record(run: _Run, error: dict[str, str] | None) -> Record:
     config = run.config
     data = {"schema": run.split.schema.to_json(), "hygiene": run.split.hygiene} if run.split else {}
@@ -280,7 +280,7 @@ def _record(run: _Run, error: dict[str, str] | None) -> Record:
         method=config["names"]["method"],
         model=config["names"]["model"] if "model" in config["method"] else "none",
         seed=config["seed"],
-        key=run.keys.get("sample") or _early_key(config),
+        key=run.keys.get("sample") or early_key(config),
     )
     return Record(
         cell=cell,

@@ -1,6 +1,5 @@
 """Where tables come from: a folder of three CSVs, a set inside a dependency, or the user's own file."""
 
-import importlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from harmonic.build import build
 from harmonic.bundled import BUNDLED
 from harmonic.constraints import Constraint
 from harmonic.download import PARTS, Source, Unreachable, download_into
@@ -188,7 +188,7 @@ def configured(name: str, data_dir: str | Path | None = None) -> Folder | Bundle
             f"A data set must be a path to a .csv file or one of {', '.join(known)}, but is {name!r}: correct it."
         )
     folder = str(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data")
-    return _build(yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")), folder)
+    return build(_with_folder(yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")), folder))
 
 
 def known_names() -> list[str]:
@@ -298,14 +298,10 @@ def _inspected(split: Split) -> Split:
     return split.with_hygiene(inspect(split))
 
 
-def _build(node: Any, data_dir: str) -> Any:
-    """What a YAML node stands for, as Hydra would instantiate it."""
+def _with_folder(node: Any, data_dir: str) -> Any:
+    """A YAML's content with the data folder in place of its interpolation."""
     if isinstance(node, dict):
-        built = {key: _build(value, data_dir) for key, value in node.items() if key != "_target_"}
-        if "_target_" not in node:
-            return built
-        module, _, attribute = node["_target_"].rpartition(".")
-        return getattr(importlib.import_module(module), attribute)(**built)
+        return {key: _with_folder(value, data_dir) for key, value in node.items()}
     if isinstance(node, list):
-        return [_build(value, data_dir) for value in node]
+        return [_with_folder(value, data_dir) for value in node]
     return data_dir if node == "${data_dir}" else node

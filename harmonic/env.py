@@ -60,6 +60,7 @@ def commit() -> str | None:
         return None
 
 
+@cache
 def device() -> str:
     """The accelerator's name, else the processor's."""
     import torch
@@ -78,6 +79,13 @@ def device_kind() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def workers(threads: int) -> int:
+    """How many processes of so many threads share this machine's cores, those of a container's share alone."""
+    from joblib import cpu_count
+
+    return max(1, cpu_count() // threads)
 
 
 def set_threads(threads: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harmonic.errors import check_name
 from harmonic.store import write_atomically
 
 FILE = "record.json"
@@ -25,8 +26,11 @@ class Cell:
     """What the synthetic rows depend on, hashed: equal keys, equal rows."""
 
     def folder(self, root: Path) -> Path:
-        """`<root>/<dataset>/<method>/<model>/seed<s>-<key8>`."""
-        return root / self.dataset / self.method / self.model / f"seed{self.seed}-{self.key[:8]}"
+        """`<root>/<dataset>/<method>/<model>/seed<s>-<key8>`; BadInput for a name that would lead elsewhere."""
+        run = f"seed{self.seed}-{self.key[:8]}"
+        for part, name in (("dataset", self.dataset), ("method", self.method), ("model", self.model), ("seed and key", run)):
+            check_name(f"a cell's {part}", name)
+        return root / self.dataset / self.method / self.model / run
 
 
 @dataclass
@@ -39,11 +43,12 @@ class Record:
     error: dict[str, str] | None = None
     """Of a failed cell: stage, type, message, and the trace of what is no user's fault."""
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Metric name to its values, configuration, stage key, seconds and commit."""
+    """Metric name to its values, configuration, stage key, seconds, peak memory, device and commit."""
     fit: dict[str, Any] = field(default_factory=dict)
     """What the method reports of its training and of the rows it wrote."""
     costs: dict[str, Any] = field(default_factory=dict)
-    """Seconds of each stage when it was first run, rows per second, peak memory, commit."""
+    """Of each stage when it was first run: seconds, how often it was begun, rows and tokens per second, peak memory, device,
+    commit."""
     digests: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the split, of train, and of the synthetic table."""
     data: dict[str, Any] = field(default_factory=dict)
@@ -65,21 +70,23 @@ class Record:
         return _json([scores, self.config, self.digests])
 
     def write(self, root: Path) -> Path:
-        """Write record.json into the cell's folder under `root`.
+        """Write record.json into the cell's folder under `root`; the caller sees to it that nobody else does so now.
 
-        Scores of other metrics on the same rows are kept, and a record that would say nothing new is left alone: it names
-        the commit and the machine that computed it, not those that looked at it last.
+        Nothing that was found out is lost: scores of other metrics on the same rows are kept, whether or not this run ended
+        well, and a run that failed before it had rows leaves a record that has them alone. So does one that would say
+        nothing new: a record names the commit and the machine that computed it, not those that looked at it last.
         """
         path = self.cell.folder(root) / FILE
-        if path.exists() and self.status == "done":
-            earlier = read(path)
-            if earlier.digests.get("synthetic") == self.digests["synthetic"]:
-                self.scores = {**earlier.scores, **self.scores}
-            self.scores = dict(sorted(self.scores.items()))
-            if earlier.status == "done" and earlier._content() == self._content():
+        earlier = read(path) if path.exists() else None
+        rows = self.digests.get("synthetic")
+        if earlier and earlier.digests.get("synthetic"):
+            if rows is None:
                 return path
+            if earlier.digests["synthetic"] == rows:
+                self.scores = {**earlier.scores, **self.scores}
         self.scores = dict(sorted(self.scores.items()))
-        write_atomically(path, _json(asdict(self)) + "\n")
+        if not (earlier and earlier.status == self.status == "done" and earlier._content() == self._content()):
+            write_atomically(path, dumps(self))
         return path
 
 
@@ -96,10 +103,20 @@ def _finite(plain: Any) -> Any:
     return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
+def dumps(record: Record) -> str:
+    """A record as the text of its file."""
+    return _json(asdict(record)) + "\n"
+
+
+def loads(text: str) -> Record:
+    """The record in a text."""
+    plain = json.loads(text)
+    return Record(**{**plain, "cell": Cell(**plain["cell"])})
+
+
 def read(path: Path) -> Record:
     """The record in a file."""
-    plain = json.loads(path.read_text())
-    return Record(**{**plain, "cell": Cell(**plain["cell"])})
+    return loads(path.read_text())
 
 
 def read_all(root: Path) -> list[Record]:

@@ -1,15 +1,30 @@
 """Cached stages: a folder per result, named by what can change its meaning, whole or not there at all."""
 
+import errno
 import hashlib
 import json
+import logging
 import os
+import platform
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
+
+from harmonic.errors import BadInput
+
+log = logging.getLogger(__name__)
+
 DONE = "DONE"
+ASIDE = ".tmp"
+LEASE_S = 60.0
+"""After how long without a sign of life a claim is taken over on a file system without locks."""
+_WAIT_S = 0.2
 
 
 def stage_key(stage: str, version: int, **meaning: Any) -> str:
@@ -24,7 +39,11 @@ def _refuse(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of stage results: `<root>/<stage>/<key>/`, with the file DONE written last."""
+    """A folder of stage results: `<root>/<stage>/<key>/`, with the file DONE written last.
+
+    Beside them `work/` keeps what unfinished stages need after a kill, `log/` what each stage took (`harmonic.costs`), and
+    `claims/` who makes what.
+    """
 
     root: Path
 
@@ -40,23 +59,111 @@ class Store:
         """Where an unfinished stage keeps what must survive a kill."""
         return self.root / "work" / stage / key[:24]
 
+    def log_file(self, stage: str, key: str) -> Path:
+        """What a stage took, line by line."""
+        return self.root / "log" / stage / f"{key[:24]}.jsonl"
+
+    @contextmanager
+    def claimed(self, stage: str, key: str) -> Iterator[None]:
+        """The sole right to make a result, so that cells that share it make it once; waits for whoever has it.
+
+        The kernel holds the claim and lets go of it when its process ends, however it ends. File systems that know no locks
+        (some cluster ones) get a lease that its holder renews; `LEASE_S` after the last renewal it is taken over. Should
+        a file system keep its locks to one machine, two machines make the same result, and the second replaces the first.
+        """
+        path = self.root / "claims" / stage / key[:24]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        claim: BaseFileLock = FileLock(path, fallback_to_soft=False)
+        try:
+            claim = _acquired(claim, stage, key)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            claim = _acquired(SoftFileLease(path.with_suffix(".lease"), lease_duration=LEASE_S), stage, key)
+        try:
+            yield
+        finally:
+            claim.release()
+
     def put(self, stage: str, key: str, write: Callable[[Path], None]) -> Path:
-        """Write a result aside, mark it done, rename it into place; its work folder goes."""
+        """Write a result aside, mark it done, rename it into place; its work folder goes.
+
+        Who calls it has the claim, so what else lies aside was left by a process of this machine that was killed, and goes
+        too; another machine's is left alone, in case locks do not reach that far.
+        """
         target = self.folder(stage, key)
-        aside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-        shutil.rmtree(aside, ignore_errors=True)
+        for left in target.parent.glob(f"{target.name}.{platform.node()}-*{ASIDE}"):
+            shutil.rmtree(left, ignore_errors=True)
+        aside = _aside(target)
         aside.mkdir(parents=True)
-        write(aside)
-        (aside / DONE).touch()
+        try:
+            write(aside)
+            (aside / DONE).touch()
+            _flush(aside)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
         shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
         shutil.rmtree(self.work_dir(stage, key), ignore_errors=True)
         return target
 
 
+def _acquired(claim: BaseFileLock, stage: str, key: str) -> BaseFileLock:
+    try:
+        claim.acquire(timeout=0)
+    except Timeout:
+        log.info("%s %s is in another process's hands: waiting for it", stage, key[:8])
+        claim.acquire(poll_interval=_WAIT_S)
+    return claim
+
+
+def _aside(path: Path) -> Path:
+    """A name beside `path` that no other process takes, on this machine or another."""
+    return path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}{ASIDE}")
+
+
+def _flush(folder: Path) -> None:
+    """Hand a folder's files to the disk, so that a machine that goes down cannot leave a name without its content."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """A text file that is the old one or the new one, never half of either."""
+    _replace(path, lambda aside: aside.write_text(text))
+
+
+def copy_atomically(source: Path, path: Path) -> None:
+    """A copy that is whole, or the file that was there before."""
+    _replace(path, lambda aside: shutil.copyfile(source, aside))
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    aside.write_text(text)
-    aside.replace(path)
+    aside = _aside(path)
+    try:
+        write(aside)
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def check_writable(option: str, folder: Path) -> None:
+    """Raise BadInput unless files can be written into a folder, which is made where it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadInput(
+            f"{option}={folder} must be a folder that can be written, but {error.strerror or error}: correct its "
+            f"permissions, free some space, or give another one."
+        ) from None

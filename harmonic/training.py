@@ -14,6 +14,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
@@ -23,6 +24,7 @@ from harmonic.seed import derive_seed
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+warnings.filterwarnings("ignore", message="The `srun` command is available.*")
 
 CHECKPOINT = "last.ckpt"
 Accelerator = Literal["auto", "cpu", "gpu"]
@@ -206,6 +208,7 @@ def quiet_trainer(compute: Compute, callbacks: Sequence[Callback], **settings: A
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
+        plugins=[LightningEnvironment()],  # a job of a cluster is one process here, and its signals are not Lightning's
         **settings,
     )
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hydra.utils import instantiate
 
 from harmonic import datasets, record
 from harmonic.bench import run_cell
+from harmonic.build import build
 from harmonic.lm.module import FineTuning
 from harmonic.method import Harmonic
 from harmonic.metrics.distance import NewRowSynthesis
@@ -44,10 +44,6 @@ HARMONIC = {
 }
 
 
-def build(node):
-    return instantiate(node, _convert_="all")
-
-
 @pytest.fixture
 def cell(tmp_path):
     """The configuration of a cell on 60 rows; changes by keyword."""
@@ -67,6 +63,7 @@ def cell(tmp_path):
             "metrics": {"dcr": DCR, "nrs": NRS},
             "seed": 0,
             "n_samples": None,
+            "threads": 1,
             "cache_dir": str(root / "cache"),
             "results_dir": str(root / "runs"),
             **changes,
@@ -87,12 +84,12 @@ def stages(root):
 
 def meaning(plain):
     """A record less what may differ between two runs of the same cell: seconds, bytes of memory, the machine."""
-    costs = {name for name in plain["costs"] if "time" in name or "memory" in name or "per_s" in name}
+    cost = ("time", "memory", "per_s", "stretches")
     return {
         **plain,
         "env": None,
-        "costs": {name: value for name, value in plain["costs"].items() if name not in costs},
-        "scores": {name: {**score, "time_s": 0} for name, score in plain["scores"].items()},
+        "costs": {name: value for name, value in plain["costs"].items() if not any(word in name for word in cost)},
+        "scores": {name: {**score, "time_s": 0, "peak_memory_mb": 0} for name, score in plain["scores"].items()},
     }
 
 
@@ -104,7 +101,7 @@ def one_record(root):
 @pytest.mark.parametrize("method", [COPY, INDEPENDENT, HARMONIC], ids=["copy", "independent", "harmonic"])
 def test_a_second_run_does_nothing_twice(cell, tmp_path, method, monkeypatch):
     """Oracle: the bytes of the record and the times of the stages' files; and no stage's work may even be asked for."""
-    first = run_cell(cell(method), build)
+    first = run_cell(cell(method))
     assert first.error is None
     (path,) = records_in(tmp_path)
     before, files = path.read_bytes(), stages(tmp_path)
@@ -116,7 +113,7 @@ def test_a_second_run_does_nothing_twice(cell, tmp_path, method, monkeypatch):
     for place in ("baselines.copy.Copy", "baselines.independent.Independent", "harmonic.method.Harmonic"):
         monkeypatch.setattr(f"{place}.fit", refuse)
         monkeypatch.setattr(f"{place}.sample", refuse)
-    second = run_cell(cell(method), build)
+    second = run_cell(cell(method))
     assert second.error is None
     assert path.read_bytes() == before
     assert stages(tmp_path) == files
@@ -125,7 +122,7 @@ def test_a_second_run_does_nothing_twice(cell, tmp_path, method, monkeypatch):
 
 def test_what_a_record_says(cell, tmp_path):
     """Oracle: the files beside it, and what is known of a copy: no new rows, distance 0."""
-    done = run_cell(cell(), build)
+    done = run_cell(cell())
     (path,) = records_in(tmp_path)
     assert path.parent == tmp_path / "runs" / "mine" / "copy" / "none" / f"seed0-{done.cell.key[:8]}"
     assert json.loads(path.read_text()) == json.loads(json.dumps(asdict(done)))
@@ -142,10 +139,10 @@ def test_what_a_record_says(cell, tmp_path):
 def test_the_same_cell_elsewhere_is_the_same_record(cell, tmp_path):
     """Oracle: repetition from nothing, in other folders; another seed is another record."""
     for place in ("one", "two"):
-        run_cell(cell(HARMONIC, tmp_path / place), build)
+        run_cell(cell(HARMONIC, tmp_path / place))
     assert one_record(tmp_path / "one") == one_record(tmp_path / "two")
-    run_cell(cell(COPY, tmp_path / "three"), build)
-    run_cell(cell(COPY, tmp_path / "three", seed=1), build)
+    run_cell(cell(COPY, tmp_path / "three"))
+    run_cell(cell(COPY, tmp_path / "three", seed=1))
     zero, one = (record.read(path) for path in records_in(tmp_path / "three"))
     assert zero.digests["synthetic"] != one.digests["synthetic"]
 
@@ -171,7 +168,7 @@ def test_what_is_changed_is_what_is_done_again(cell, tmp_path, monkeypatch):
         ({"seed": 1}, (1, 1, 1)),
     ]:
         before = len(fitted), len(sampled), len(scored)
-        result = run_cell({**cell(method), **changes}, build)
+        result = run_cell({**cell(method), **changes})
         assert result.error is None, result.error
         after = len(fitted), len(sampled), len(scored)
         expected.append((tuple(b - a for a, b in zip(before, after, strict=True)), done))
@@ -181,17 +178,17 @@ def test_what_is_changed_is_what_is_done_again(cell, tmp_path, monkeypatch):
 def test_what_the_prompts_showed_is_kept_with_the_rows(cell, tmp_path, monkeypatch):
     """Oracle: the metric's score of the run that sampled; rows cached without it are refused in a sentence."""
     copying = {"_target_": "harmonic.metrics.attacks.prompt_copy.PromptCopy", "tail": 0.02}
-    run_cell(cell(HARMONIC, metrics={"nrs": NRS}), build)
+    run_cell(cell(HARMONIC, metrics={"nrs": NRS}))
     (kept,) = (tmp_path / "cache" / "sample").rglob("prompt_rows.npy")
     assert np.load(kept).shape == (42, 2)
     monkeypatch.setattr("harmonic.method.Harmonic.sample", interrupt)
-    done = run_cell(cell(HARMONIC, metrics={"nrs": NRS, "copying": copying}), build)
+    done = run_cell(cell(HARMONIC, metrics={"nrs": NRS, "copying": copying}))
     assert done.error is None
     assert done.values["prompt_rows_shown"] == len(np.unique(np.load(kept))) / 42
     kept.unlink()
-    failed = run_cell(cell(HARMONIC, metrics={"copying": {**copying, "tail": 0.03}}), build)
+    failed = run_cell(cell(HARMONIC, metrics={"copying": {**copying, "tail": 0.03}}))
     assert (failed.error["stage"], failed.error["type"]) == ("score copying", "BadInput")
-    assert run_cell(cell(COPY, metrics={"copying": copying}), build).values == {}
+    assert run_cell(cell(COPY, metrics={"copying": copying})).values == {}
 
 
 def _counted(function, calls):
@@ -224,16 +221,16 @@ BREAKS = {
 @pytest.mark.parametrize("place", BREAKS)
 def test_an_interrupted_cell_ends_as_an_unbroken_one(cell, tmp_path, monkeypatch, place):
     """Oracle: the unbroken run. What was interrupted leaves no record and no stage that counts as done."""
-    run_cell(cell(INDEPENDENT, tmp_path / "unbroken"), build)
+    run_cell(cell(INDEPENDENT, tmp_path / "unbroken"))
     with monkeypatch.context() as broken:
         broken.setattr(*BREAKS[place])
         with pytest.raises(KeyboardInterrupt):
-            run_cell(cell(INDEPENDENT, tmp_path / "broken"), build)
+            run_cell(cell(INDEPENDENT, tmp_path / "broken"))
     assert records_in(tmp_path / "broken") == []
     done = {path.parent.parent.name for path in (tmp_path / "broken").rglob("DONE")}
     finished = {"fit": 0, "saving the fit": 0, "sample": 1, "saving the sample": 1, "score": 3, "record": 3}[place]
     assert done == set(("fit", "sample", "score")[:finished])
-    run_cell(cell(INDEPENDENT, tmp_path / "broken"), build)
+    run_cell(cell(INDEPENDENT, tmp_path / "broken"))
     assert one_record(tmp_path / "broken") == one_record(tmp_path / "unbroken")
     assert not list((tmp_path / "broken").rglob("*.tmp"))
 
@@ -243,7 +240,7 @@ def test_an_interrupted_cell_ends_as_an_unbroken_one(cell, tmp_path, monkeypatch
 @pytest.mark.parametrize("place", BREAKS)
 def test_a_killed_process_ends_as_an_unbroken_one(cell, tmp_path, monkeypatch, place):
     """Oracle: the unbroken run; here the process dies without a word, and nothing of it can tidy up."""
-    run_cell(cell(INDEPENDENT, tmp_path / "unbroken"), build)
+    run_cell(cell(INDEPENDENT, tmp_path / "unbroken"))
 
     def die(*args, **kwargs):
         if place.startswith("saving"):
@@ -254,18 +251,18 @@ def test_a_killed_process_ends_as_an_unbroken_one(cell, tmp_path, monkeypatch, p
     if not child:
         try:
             monkeypatch.setattr(BREAKS[place][0], die)
-            run_cell(cell(INDEPENDENT, tmp_path / "broken"), build)
+            run_cell(cell(INDEPENDENT, tmp_path / "broken"))
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert records_in(tmp_path / "broken") == []
-    run_cell(cell(INDEPENDENT, tmp_path / "broken"), build)
+    run_cell(cell(INDEPENDENT, tmp_path / "broken"))
     assert one_record(tmp_path / "broken") == one_record(tmp_path / "unbroken")
 
 
 def test_fine_tuning_that_was_interrupted_is_taken_up(cell, tmp_path, monkeypatch):
     """Oracle: the unbroken run, record and rows; and that the second run trains only what was left."""
-    run_cell(cell(HARMONIC, tmp_path / "unbroken"), build)
+    run_cell(cell(HARMONIC, tmp_path / "unbroken"))
     original, steps = FineTuning.training_step, []
 
     def stop_at_fifty(self, batch, number):
@@ -276,9 +273,9 @@ def test_fine_tuning_that_was_interrupted_is_taken_up(cell, tmp_path, monkeypatc
 
     monkeypatch.setattr(FineTuning, "training_step", stop_at_fifty)
     with pytest.raises(KeyboardInterrupt):
-        run_cell(cell(HARMONIC, tmp_path / "broken"), build)
+        run_cell(cell(HARMONIC, tmp_path / "broken"))
     assert len(list((tmp_path / "broken" / "cache" / "work").rglob("last.ckpt"))) == 1
-    run_cell(cell(HARMONIC, tmp_path / "broken"), build)
+    run_cell(cell(HARMONIC, tmp_path / "broken"))
     assert len(steps) == 50 + 80 - 49
     assert one_record(tmp_path / "broken") == one_record(tmp_path / "unbroken")
     assert not list((tmp_path / "broken" / "cache" / "work").rglob("*.ckpt"))
@@ -313,8 +310,7 @@ class Broken:
 
 
 def run_broken(cell, kind, **changes):
-    config = {**cell({"_target_": "test.Broken", "kind": kind}), **changes}
-    return run_cell(config, lambda node: Broken(node["kind"]) if node["_target_"] == "test.Broken" else build(node))
+    return run_cell({**cell({"_target_": f"{__name__}.Broken", "kind": kind}), **changes})
 
 
 def test_a_method_that_fails_leaves_a_record_with_the_error(cell, tmp_path):
@@ -357,7 +353,7 @@ def test_rows_that_break_the_schema_are_a_failure_of_sampling(cell, tmp_path, ki
 @pytest.mark.parametrize("n", [0, -3, 2.5, "ten"])
 def test_a_number_of_rows_that_is_none(cell, one_sentence, n):
     """Oracle: the rule for what a user can cause; 0 is not taken for "as many as train"."""
-    failed = run_cell(cell(n_samples=n), build)
+    failed = run_cell(cell(n_samples=n))
     assert (failed.status, failed.error["type"]) == ("failed", "BadInput")
     one_sentence(failed.error["message"], "n_samples", str(n))
     assert "trace" not in failed.error
@@ -366,7 +362,7 @@ def test_a_number_of_rows_that_is_none(cell, one_sentence, n):
 @pytest.mark.parametrize("seed", [-1, "zero", None, 0.5])
 def test_a_seed_that_is_none(cell, one_sentence, seed):
     """Oracle: the same rule."""
-    failed = run_cell(cell(seed=seed), build)
+    failed = run_cell(cell(seed=seed))
     assert (failed.status, failed.error["type"]) == ("failed", "BadInput")
     one_sentence(failed.error["message"], "seed", str(seed))
 
@@ -374,7 +370,7 @@ def test_a_seed_that_is_none(cell, one_sentence, seed):
 def test_as_many_rows_as_asked(cell):
     """Oracle: the number; null is as many as train has, which is .7 of 60."""
     for n, expected in ((None, 42), (7, 7), (100, 100)):
-        done = run_cell(cell(INDEPENDENT, n_samples=n), build)
+        done = run_cell(cell(INDEPENDENT, n_samples=n))
         config = cell()
         path = done.cell.folder(Path(config["results_dir"])) / "synthetic.csv"
         assert len(pd.read_csv(path)) == expected
@@ -388,8 +384,8 @@ def test_a_cell_that_failed_and_then_did_not_leaves_one_record(cell, tmp_path, m
 
     with monkeypatch.context() as broken:
         broken.setattr("baselines.copy.Copy.fit", full)
-        assert run_cell(cell(), build).status == "failed"
-    assert run_cell(cell(), build).status == "done"
+        assert run_cell(cell()).status == "failed"
+    assert run_cell(cell()).status == "done"
     (path,) = records_in(tmp_path)
     assert record.read(path).status == "done"
 
@@ -406,7 +402,7 @@ def test_a_metric_with_other_files_is_another_score(cell, monkeypatch):
     monkeypatch.setattr(f"{metric}.__call__", score)
     for content in ("old", "old", "new"):
         monkeypatch.setattr(f"{metric}.digest_inputs", lambda self, content=content: {"model": content}, raising=False)
-        run_cell(cell(metrics={"nrs": NRS}), build)
+        run_cell(cell(metrics={"nrs": NRS}))
     assert asked == ["old", "new"]
 
 
@@ -414,44 +410,44 @@ def test_a_metric_that_fails_keeps_what_others_scored(cell, tmp_path, monkeypatc
     """Oracle: by hand: nndr comes after and is scored all the same; after the repair nothing shows that anything was."""
     nndr = {"_target_": "harmonic.metrics.distance.NearestNeighbourDistanceRatio"}
     metrics = {"dcr": DCR, "nrs": NRS, "nndr": nndr}
-    run_cell(cell(COPY, tmp_path / "unbroken", metrics=metrics), build)
+    run_cell(cell(COPY, tmp_path / "unbroken", metrics=metrics))
 
     def fail(*args, **kwargs):
         raise RuntimeError("by design")
 
     with monkeypatch.context() as broken:
         broken.setattr("harmonic.metrics.distance.NewRowSynthesis.__call__", fail)
-        failed = run_cell(cell(metrics=metrics), build)
+        failed = run_cell(cell(metrics=metrics))
     assert failed.status == "failed"
     assert failed.error["stage"] == "score nrs"
     assert set(failed.scores) == {"dcr", "nndr"}
-    run_cell(cell(metrics=metrics), build)
+    run_cell(cell(metrics=metrics))
     assert one_record(tmp_path) == one_record(tmp_path / "unbroken")
 
 
 def test_bad_data_is_a_failure_of_data(cell, tmp_path, one_sentence):
     """Oracle: the rule for what a user can cause; the record names the data set though it was never read."""
     missing = {"_target_": "harmonic.datasets.File", "path": str(tmp_path / "no.csv"), "name": "gone"}
-    failed = run_cell(cell(dataset=missing), build)
+    failed = run_cell(cell(dataset=missing))
     assert (failed.status, failed.error["stage"], failed.cell.dataset) == ("failed", "data", "gone")
     one_sentence(failed.error["message"], "no.csv")
 
 
+class Spy:
+    """A metric that keeps what it was last given."""
+
+    seen: tuple = ()
+
+    def __call__(self, split, synthetic, *, seed, synthesizer=None):
+        Spy.seen = split, synthetic, seed, synthesizer
+        return {"spy": 1.0}
+
+
 def test_metrics_see_the_rows_that_were_kept(cell, tmp_path):
     """Oracle: the table in the cache, whose digest the record holds; a metric gets it, the split and the method."""
-    seen = []
-
-    class Spy:
-        def __call__(self, split, synthetic, *, seed, synthesizer=None):
-            seen.append((split, synthetic, seed, synthesizer))
-            return {"spy": 1.0}
-
-    done = run_cell(
-        cell(INDEPENDENT, metrics={"spy": {"_target_": "test.Spy"}}),
-        lambda node: Spy() if node["_target_"] == "test.Spy" else build(node),
-    )
+    done = run_cell(cell(INDEPENDENT, metrics={"spy": {"_target_": f"{__name__}.Spy"}}))
     assert done.error is None
-    ((split, synthetic, seed, synthesizer),) = seen
+    split, synthetic, seed, synthesizer = Spy.seen
     (folder,) = (tmp_path / "cache" / "sample").iterdir()
     pd.testing.assert_frame_equal(synthetic, load_table(folder))
     assert isinstance(split, Split)
@@ -468,7 +464,7 @@ def test_the_real_hold_out_is_val(cell, tmp_path):
     """Oracle: the split: every row of val, once, none of train's or test's seed; more than there are is refused."""
     config = cell(HOLDOUT)
     split = build(config["dataset"]).load(0)
-    done = run_cell(config, build)
+    done = run_cell(config)
     assert done.error is None
     assert done.fit["rows_held"] == len(split.val)
     synthetic = pd.read_csv(next((tmp_path / "runs").rglob("synthetic.csv")))
@@ -476,7 +472,7 @@ def test_the_real_hold_out_is_val(cell, tmp_path):
     pd.testing.assert_frame_equal(
         synthetic.sort_values(names).reset_index(drop=True), split.val.sort_values(names).reset_index(drop=True)
     )
-    refused = run_cell(cell(HOLDOUT, n_samples=len(split.val) + 1), build)
+    refused = run_cell(cell(HOLDOUT, n_samples=len(split.val) + 1))
     assert refused.error["type"] == "BadInput"
     assert "leave n_samples null" in refused.error["message"]
 
@@ -486,7 +482,7 @@ def test_another_recipe_behind_a_budget_is_another_fit(cell, tmp_path, monkeypat
     import baselines.tabddpm as tabddpm
 
     def fits():
-        run_cell(cell(TABDDPM), build)
+        run_cell(cell(TABDDPM))
         return len(list((tmp_path / "cache" / "fit").iterdir()))
 
     assert (fits(), fits()) == (1, 1)

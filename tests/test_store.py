@@ -1,12 +1,20 @@
 """Stage results on disk. Oracles: all or nothing, and keys that differ exactly where the meaning does."""
 
+import errno
+import fcntl
 import itertools
 import os
+import platform
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
-from harmonic.store import DONE, Store, stage_key, write_atomically
+from harmonic import store as store_module
+from harmonic.store import DONE, Store, check_writable, copy_atomically, stage_key, write_atomically
 
 
 def save(text):
@@ -100,14 +108,14 @@ def test_the_work_folder_goes_when_the_result_is_there(tmp_path):
     assert not work.exists()
 
 
-def test_two_processes_that_write_the_same_result(tmp_path, monkeypatch):
+def test_two_machines_whose_claims_do_not_reach_each_other(tmp_path, monkeypatch):
     """Oracle: equal keys, equal results; the one that comes second neither fails nor leaves a mix of both."""
     store = Store(tmp_path)
 
     def write(folder):
         save("ours")(folder)
         with monkeypatch.context() as other:
-            other.setattr(os, "getpid", lambda: 1)
+            other.setattr(platform, "node", lambda: "elsewhere")
             store.put("fit", "k", save("theirs"))
 
     store.put("fit", "k", write)
@@ -135,3 +143,118 @@ def test_a_text_file_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
     write_atomically(path, "new")
     assert path.read_text() == "new"
     assert [file.name for file in path.parent.iterdir()] == ["record.json"]
+
+
+CLAIMANT = """
+import sys, time
+from pathlib import Path
+from harmonic import store
+store.LEASE_S = 1.5
+if sys.argv[3] == "no locks":
+    import errno, fcntl
+    def refuse(*_): raise OSError(errno.ENOSYS, "no locks here")
+    fcntl.flock = refuse
+root = Path(sys.argv[1])
+with store.Store(root).claimed("fit", "k"):
+    print("mine", flush=True)
+    with (root / "journal").open("a") as journal: journal.write("in\\n")
+    time.sleep(float(sys.argv[2]))
+    with (root / "journal").open("a") as journal: journal.write("out\\n")
+"""
+
+
+def claimant(root, seconds, locks):
+    command = [sys.executable, "-c", CLAIMANT, str(root), str(seconds), locks]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("locks", ["locks", "no locks"])
+def test_four_processes_have_a_claim_one_after_the_other(tmp_path, locks):
+    """Oracle: a journal that each enters and leaves: in and out alternate; with the kernel's locks and with leases."""
+    processes = [claimant(tmp_path, 0.3, locks) for _ in range(4)]
+    assert [process.wait(timeout=60) for process in processes] == [0] * 4
+    assert (tmp_path / "journal").read_text().split() == ["in", "out"] * 4
+
+
+@pytest.mark.parametrize(("locks", "at_most_s"), [("locks", 1.0), ("no locks", 10.0)])
+def test_a_claim_of_a_killed_process_is_taken_over(tmp_path, locks, at_most_s):
+    """Oracle: SIGKILL while it holds the claim; the kernel's lock is free at once, a lease when it has run out."""
+    with claimant(tmp_path, 600, locks) as holder:
+        assert holder.stdout.readline() == "mine\n"
+        waiting = claimant(tmp_path, 0, locks)
+        time.sleep(1)
+        assert waiting.poll() is None
+        holder.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+    with waiting:
+        assert waiting.stdout.readline() == "mine\n"
+        assert time.monotonic() - killed < at_most_s
+
+
+def test_who_waits_for_a_claim_says_so(tmp_path, caplog):
+    """Oracle: the message, which names stage and key; none where nobody has it."""
+    caplog.set_level("INFO")
+    with Store(tmp_path).claimed("fit", "k" * 64):
+        pass
+    assert not caplog.records
+    with claimant(tmp_path, 1, "locks") as holder:
+        holder.stdout.readline()
+        with Store(tmp_path).claimed("fit", "k"):
+            pass
+    assert "fit k is in another process's hands" in caplog.text
+
+
+def test_other_errors_of_a_lock_come_through(tmp_path, monkeypatch):
+    """Oracle: the error itself; only a file system without locks gets leases."""
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="broken"), Store(tmp_path).claimed("fit", "k"):
+        pass
+
+
+def test_what_a_killed_process_left_aside_goes(tmp_path):
+    """Oracle: the folder after the next writing: a process that died in the middle leaves no rubbish for ever."""
+    store = Store(tmp_path)
+    child = os.fork()
+    if not child:
+        try:
+            store.put("fit", "k", lambda folder: (save("half")(folder), os._exit(9)))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert len(list((tmp_path / "fit").iterdir())) == 1
+    assert not store.has("fit", "k")
+    store.put("fit", "k", save("whole"))
+    assert [path.name for path in (tmp_path / "fit").iterdir()] == ["k"]
+
+
+def test_a_copy_is_whole_or_the_old_file(tmp_path, monkeypatch):
+    """Oracle: the file system, with a copy that breaks off halfway."""
+    (tmp_path / "source").write_text("new, whole")
+    (tmp_path / "target").write_text("old")
+
+    def half(source, target):
+        target.write_text("new, ha")
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(store_module.shutil, "copyfile", half)
+        with pytest.raises(OSError, match="no space"):
+            copy_atomically(tmp_path / "source", tmp_path / "target")
+    assert (tmp_path / "target").read_text() == "old"
+    copy_atomically(tmp_path / "source", tmp_path / "target")
+    assert (tmp_path / "target").read_text() == "new, whole"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, one_sentence):
+    """Oracle: the rule for what a user can cause: a file stands in the way. A folder that can be written is left empty."""
+    (tmp_path / "file").touch()
+    with pytest.raises(store_module.BadInput) as refused:
+        check_writable("results_dir", tmp_path / "file" / "runs")
+    one_sentence(refused.value, "results_dir", str(tmp_path / "file"), "Not a directory")
+    check_writable("results_dir", tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
