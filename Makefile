@@ -3,13 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check tables clean
+.PHONY: demo test test-slurm test-sweep check tables clean
 
 demo: $(INSTALLED) ## HARMONIC against copy, independent and SMOTE on the bundled default, offline
 	$(BIN)/python run.py -m method=smote,harmonic n_samples=2000 model.training.max_steps=150
 
 test: $(INSTALLED) ## the tests; those on the paper's tables need HARMONIC_DATA_DIR
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --dist loadfile
+
+test-slurm: $(INSTALLED) ## a sweep through a real Slurm of this machine, set up as root (Debian, Ubuntu)
+	scripts/setup_slurm.sh
+	$(BIN)/python -m pytest -q -m slurm tests/slurm
+
+test-sweep: $(INSTALLED) ## a sweep of 24 cells, killed three times, against an unbroken one; minutes
+	$(BIN)/python -m pytest -q -m long tests/sweeps
 
 check: $(INSTALLED) ## what CI checks besides the tests
 	$(BIN)/ruff check .

@@ -22,6 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 from harmonic import env
 from harmonic.build import build, target_of
 from harmonic.errors import BadInput
+from harmonic.isolate import Killed, end_with_parent, in_child
+from harmonic.record import dumps, loads
+from harmonic.store import write_atomically
 
 log = logging.getLogger("harmonic")
 
@@ -37,37 +40,44 @@ OmegaConf.register_new_resolver("workers", env.workers, replace=True)
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Run one cell, and the references it is read against."""
-    env.set_threads(config.threads)
-    from harmonic.bench import run_cell
-    from harmonic.isolate import end_with_parent
-
     end_with_parent()
+    env.set_threads(config.threads)
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    choices, job = HydraConfig.get().runtime.choices, HydraConfig.get()
+    job = HydraConfig.get()
     in_sweep = job.mode == RunMode.MULTIRUN
-    isolate = in_sweep if plain["isolate"] is None else plain["isolate"]
-    shared = ("dataset", "metrics", "seed", "n_samples", "threads", "cache_dir", "results_dir")
-    cell = {name: plain[name] for name in shared}
-    methods = {plain["label"] or choices["method"]: _with_a_budget_it_knows(plain["method"])}
-    methods |= {name: method for name, method in (plain["references"] or {}).items() if name not in methods}
+    run_cell = _run_isolated if plain["isolate"] or (in_sweep and plain["isolate"] is None) else _run
+    if plain["dry_run"]:
+        _estimate(_cells(plain, job.runtime.choices))
+        return
     tracker = build(plain["logger"]) if plain["logger"] else None
     records = []
-    for name, method in methods.items():
-        log.info("%s, seed %d", name, plain["seed"])
-        cell |= {"names": {"method": name, "model": choices["model"]}, "method": method}
-        record = _run_isolated(cell, not records) if isolate else run_cell(cell, not records)
+    for cell in _cells(plain, job.runtime.choices):
+        log.info("%s, seed %d", cell["names"]["method"], plain["seed"])
+        record = run_cell(cell, not records)
         records.append(record)
         if record.error:
-            log.error("%s failed in %s (%s)", name, record.error["stage"], record.error["type"])
+            log.error("%s failed in %s (%s)", record.cell.method, record.error["stage"], record.error["type"])
         if tracker:
-            tracker.show(record)
+            rows = None if record.error else record.cell.folder(Path(plain["results_dir"])) / "synthetic.csv"
+            tracker.show(record, rows)
         if record.error and record.error["stage"] == "data":
             break
     if in_sweep:
         _tell(job.job.num, records)
     else:
         single.extend(records)
+
+
+def _cells(plain: dict[str, Any], choices: dict[str, str]) -> list[dict[str, Any]]:
+    """The cell that was asked for, and those of its references."""
+    shared = ("dataset", "metrics", "seed", "n_samples", "threads", "cache_dir", "results_dir")
+    methods = {plain["label"] or choices["method"]: _with_a_budget_it_knows(plain["method"])}
+    methods |= {name: method for name, method in (plain["references"] or {}).items() if name not in methods}
+    return [
+        {**{name: plain[name] for name in shared}, "names": {"method": name, "model": choices["model"]}, "method": method}
+        for name, method in methods.items()
+    ]
 
 
 def _with_a_budget_it_knows(method: dict[str, Any]) -> dict[str, Any]:
@@ -77,14 +87,27 @@ def _with_a_budget_it_knows(method: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in method.items() if name != "budget"}
 
 
+def _estimate(cells: list[dict[str, Any]]) -> None:
+    """Print what cells would take, and start nothing."""
+    from harmonic.estimate import estimate_cell
+    from harmonic.report.estimates import show
+
+    print(show([estimate_cell(cell) for cell in cells]))
+
+
+def _run(cell: dict[str, Any], announce: bool) -> Any:
+    from harmonic.bench import run_cell
+
+    return run_cell(cell, announce)
+
+
 def _run_isolated(cell: dict[str, Any], announce: bool) -> Any:
     """The record of a cell that runs in a process of its own, also if that is killed."""
-    from harmonic.bench import fail_cell, run_cell
-    from harmonic.isolate import Killed, in_child
-
     try:
-        return in_child(run_cell, cell, announce)
+        return in_child("harmonic.bench.run_cell", cell, announce)
     except Killed as death:
+        from harmonic.bench import fail_cell
+
         message = (
             f"The cell's process ended with {death.how}, as when memory runs out: see what it needs with dry_run=true, ask "
             f"for fewer rows or smaller batches, or run fewer cells at a time."
@@ -94,17 +117,12 @@ def _run_isolated(cell: dict[str, Any], announce: bool) -> Any:
 
 def _tell(job: int, records: list[Any]) -> None:
     """Put a job's records into the ledger, for the summary of the process that started it."""
-    from harmonic.record import dumps
-    from harmonic.store import write_atomically
-
     text = json.dumps([dumps(record) for record in records])
     write_atomically(Path(os.environ[LEDGER]) / f"{job}.json", text)
 
 
 def _told(ledger: Path) -> list[Any]:
     """The records of all jobs, in their order."""
-    from harmonic.record import loads
-
     jobs = sorted(ledger.glob("*.json"), key=lambda path: int(path.stem))
     return [loads(text) for path in jobs for text in json.loads(path.read_text())]
 

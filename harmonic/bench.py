@@ -18,7 +18,7 @@ import pandas as pd
 from harmonic import env, hygiene
 from harmonic.build import build
 from harmonic.costs import Cost, measured
-from harmonic.errors import BadInput, SamplingFailed
+from harmonic.errors import BadInput, SamplingFailed, check_name
 from harmonic.infer import describe
 from harmonic.keys import early_key, fit_key, sample_key, score_key
 from harmonic.method import Synthesizer
@@ -90,16 +90,19 @@ def run_cell(config: Mapping[str, Any], announce: bool = True, *, note: Note = l
         The record, also of a cell that failed.
 
     Raises:
-        BadInput: the folders cannot be written, so that there is no place for a record.
+        BadInput: the folders cannot be written, or a name is no folder's, so that there is no place for a record.
     """
     env.commit()  # now: what is loaded, should the checkout move on while this runs
     env.set_threads(config["threads"])
+    check_name("dataset.name", config["dataset"]["name"] or Path(config["dataset"]["path"]).stem)
+    check_name("label", config["names"]["method"])
+    check_name("model", config["names"]["model"])
     for option in ("cache_dir", "results_dir"):
         check_writable(option, Path(config[option]))
     run = _Run(config, announce, note)
     error = None
     try:
-        _check(config)
+        check_cell(config)
         split = run.split = _load(run)
         synthesizer = _fit(run, split)
         synthetic = _sample(run, split, synthesizer)
@@ -138,7 +141,8 @@ def _write(run: _Run, error: dict[str, str] | None) -> Record:
     return record
 
 
-def _check(config: Mapping[str, Any]) -> None:
+def check_cell(config: Mapping[str, Any]) -> None:
+    """Raise BadInput for numbers of a cell that are none."""
     n = config["n_samples"]
     if n is not None and (not isinstance(n, int) or n < 1):
         raise BadInput(f"n_samples must be a whole number of at least 1, or null for as many rows as train, but is {n}.")

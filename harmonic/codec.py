@@ -5,6 +5,7 @@ apart, they let a tokenizer never lay a token across the border of a key and a v
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,8 +26,11 @@ TASK_PHRASES = {"binary": "binary classification", "multiclass": "multi classifi
 HUMAN, ASSISTANT = "Human: \n", "\n\nAssistant: \n"
 GENERATE = "\nGenerate one sample: "
 ANSWER = ".\nAnswer: "
+ASKED = ", The state of "
+"""What stands before the second and every further feature's name in a question."""
 QUOTE, CLOSE = '"', "}"
 """What ends a value, and what ends a row."""
+_CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 class Unreadable(ValueError):
@@ -131,11 +135,11 @@ class Instruction:
 
 def introduction(schema: Schema, k: int) -> str:
     """The first paragraph of an instruction."""
-    description = f" about {schema.description}" if schema.description else ""
+    description = f" about {on_one_line(schema.description)}" if schema.description else ""
     return (
         f"Here are {k} tabular data{description}, each containing {len(schema.columns) - 1} columns of features and "
-        f"1 column of labels, where the {schema.target} column is a {TASK_PHRASES[schema.task]} label. I will transmit "
-        f"the data to you in JSON format. Please generate an approximate sample based on these {k} examples."
+        f"1 column of labels, where the {on_one_line(schema.target)} column is a {TASK_PHRASES[schema.task]} label. I "
+        f"will transmit the data to you in JSON format. Please generate an approximate sample based on these {k} examples."
     )
 
 
@@ -155,6 +159,8 @@ def wrap(segments: Segments) -> Segments:
 def question(sentence: str, schema: Schema, cells: Sequence[str], order: Sequence[int] | None = None) -> Segments:
     """A row's features as the question that LLE asks (HARMONIC §3); the answer, the target's text, follows.
 
+    A cell that spells the words before a feature has their comma by its number, so that no other cells give this text.
+
     Args:
         sentence: the task, as in "Evaluate the creditworthiness … \nText: ".
         schema: of the row.
@@ -165,13 +171,19 @@ def question(sentence: str, schema: Schema, cells: Sequence[str], order: Sequenc
     places = [place for place in (range(len(schema.columns)) if order is None else order) if place != target]
     segments = [sentence]
     for rank, place in enumerate(places):
-        segments += [question_key(schema.columns[place], first=rank == 0), cells[place]]
+        cell = cells[place].replace(ASKED, f"\\u002c{ASKED[1:]}")
+        segments += [question_key(schema.columns[place], first=rank == 0), cell]
     return [*segments, ANSWER]
 
 
 def question_key(column: Column, *, first: bool) -> str:
     """What stands before a value in a question."""
-    return f"{'' if first else ', '}The state of {column.name} is "
+    return f"{ASKED[2:] if first else ASKED}{on_one_line(column.name)} is "
+
+
+def on_one_line(text: str) -> str:
+    """A name as prose holds it: control characters by their JSON escapes, so that a line begins where a template says."""
+    return _CONTROL.sub(lambda found: json.dumps(found.group())[1:-1], text)
 
 
 def frequent_segments(codec: RowCodec, k: int) -> list[str]:

@@ -205,6 +205,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         fault = "is a folder: give the path of a file in it" if path.is_dir() else "there is none: check the path"
         raise BadInput(f"{path} must be a CSV file, but {fault}.")
+    if b"\0" in path.read_bytes():
+        raise BadInput(f"{path} must be text, but holds a NUL: save it as UTF-8 text.")
     try:
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8").iloc[0].dropna()
         # round_trip: the default parser may miss a number's last bit, which would show as ten more decimal places.

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -89,12 +90,12 @@ def workers(threads: int) -> int:
 
 
 def set_threads(threads: int) -> None:
-    """Threads of every numerical library in this process; must come before they are imported to reach all of them."""
+    """Threads of every numerical library in this process; must come before they are imported to reach all of them, and is
+    heard by torch afterwards too."""
     if not isinstance(threads, int) or threads < 1:
         raise BadInput(f"threads must be a whole number of at least 1, but is {threads!r}: correct it.")
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import torch
-
-    torch.set_num_threads(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)

@@ -2,6 +2,9 @@
 
 from typing import Any, get_args
 
+LONGEST_NAME = 200
+"""Bytes; file systems take 255, and what is written aside has a longer name for a while."""
+
 
 class BadInput(ValueError):
     """Something the user can mend.
@@ -24,3 +27,32 @@ def check_at_least(option: str, value: float, least: float) -> None:
     """Raise BadInput unless `value` is a number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
         raise BadInput(f"{option} must be a number of at least {least:g}, but is {value!r}: correct it.")
+
+
+def check_name(option: str, name: Any) -> None:
+    """Raise BadInput unless `name` names one folder and nothing else.
+
+    Letters of any script, spaces, dots inside and brackets are fine; separators, a dot or a dash in front, and what cannot
+    be seen are not.
+    """
+    if fault := _fault(name):
+        shown = repr(name)
+        shown = shown if len(shown) <= 80 else f"{shown[:60]}…"
+        raise BadInput(f"{option} must be a plain name, which becomes a folder, but {shown} {fault}: give it another.")
+
+
+def _fault(name: Any) -> str:
+    """What keeps a name from being a folder's; empty if nothing does."""
+    if not isinstance(name, str):
+        return "is no text"
+    if not name.strip():
+        return "is empty"
+    if "/" in name or "\\" in name:
+        return "is a path"
+    if name[0] in ".-":
+        return f"begins with {name[0]!r}"
+    if not name.isprintable():
+        return "holds characters that cannot be seen"
+    if (size := len(name.encode())) > LONGEST_NAME:
+        return f"takes {size} bytes of at most {LONGEST_NAME}"
+    return ""

@@ -1,5 +1,6 @@
 """From a DataFrame to a schema: each column's kind guessed, shown, and open to correction."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, get_args
@@ -20,6 +21,7 @@ DATETIME_FORMATS = (
     "%d/%m/%Y",
     "%m/%d/%Y",
 )
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 MAX_PLACES = 10
 MAX_CLASSES = 20
 """An integer target with more distinct values than this is a regression target unless `task` says otherwise."""
@@ -47,7 +49,8 @@ def infer_schema(
         source: how an error names the rows.
 
     Raises:
-        BadInput: no rows, no target, a target of one class, a column of one value, or a correction that fits no column.
+        BadInput: no rows, no target, a target of one class, a column of one value, a name or a text that no file can hold,
+            or a correction that fits no column.
     """
     if train.empty or not len(train.columns):
         raise BadInput(f"{source} must hold a header and rows, but it holds {len(train)} rows: check the file.")
@@ -64,6 +67,7 @@ def infer_schema(
         corrections.setdefault(target, {}).setdefault("kind", "category")
     schema_columns = []
     for name in train.columns:
+        _check_texts(train[name], str(name), source)
         _check_varies(train[name], str(name), str(name) == target, source)
         schema_columns.append(infer_column(train[name], corrections.get(str(name), {}), source))
     return Schema(tuple(schema_columns), target, inferred_task, description)
@@ -100,13 +104,15 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str =
 
 def describe(schema: Schema) -> str:
     """A line per column, for the log: name, kind, and what it may hold."""
-    width = max(len(name) for name in schema.names)
-    return "\n".join(f"  {column.name:<{width}}  {_describe(column, schema)}" for column in schema.columns)
+    names = list(map(_shown, schema.names))
+    width = max(map(len, names))
+    lines = zip(names, schema.columns, strict=True)
+    return "\n".join(f"  {name:<{width}}  {_describe(column, schema)}" for name, column in lines)
 
 
 def _describe(column: Column, schema: Schema) -> str:
     if column.kind in DISCRETE_KINDS:
-        shown = ", ".join(column.categories[:5]) + (", …" if len(column.categories) > 5 else "")
+        shown = ", ".join(map(_shown, column.categories[:5])) + (", …" if len(column.categories) > 5 else "")
         domain = f"{column.kind} of {len(column.categories)}: {shown}"
     elif column.kind == "datetime":
         low, high = (
@@ -138,6 +144,27 @@ def _check_corrections(corrections: Mapping[str, Mapping[str, Any]], train: pd.D
         if correction.get("kind", "text") not in get_args(Kind):
             raise BadInput(
                 f"dataset.columns.{name}.kind must be one of {', '.join(get_args(Kind))}, but is {correction['kind']!r}."
+            )
+
+
+def _shown(text: str) -> str:
+    """A table's own text for a terminal, which must not obey it."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def _check_texts(values: pd.Series, name: str, source: str) -> None:
+    """What our own CSV files would lose: NUL ends a text, a lone carriage return a row, and UTF-8 has no half characters."""
+    cells = values.dropna().unique() if _storage(values) == "str" else ()
+    for text in (name, *(cell for cell in cells if isinstance(cell, str))):
+        found = "a NUL" if "\0" in text else "a lone carriage return" if _LONE_RETURN.search(text) else ""
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            found = "half a surrogate pair"
+        if found:
+            raise BadInput(
+                f"{source}, column {name[:40]!r} must hold text that a CSV file keeps, but {text[:40]!r} has {found}: "
+                f"replace it."
             )
 
 

@@ -7,9 +7,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 PRELOAD = ["harmonic.bench", "harmonic.method", "sklearn", "scipy.stats"]
@@ -33,12 +33,12 @@ class Killed(RuntimeError):
         return f"exit status {self.exit_code}"
 
 
-def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function(*arguments, note=…)` in a process of its own; it and its arguments are pickled.
+def in_child(function: str, *arguments: Any) -> Any:
+    """`function(*arguments, note=…)` in a process of its own; this one need not import what it needs.
 
     Args:
-        function: of a module that can be imported; what it gives to `note` tells how far it came.
-        arguments: of the function.
+        function: its name, as in "harmonic.bench.run_cell"; what it gives to `note` tells how far it came.
+        arguments: of the function; they are pickled, and so is the result.
 
     Returns:
         What the function returns.
@@ -74,15 +74,17 @@ def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
         child.kill()
 
 
-def _serve(there: Any, level: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _serve(there: Any, level: int, function: str, arguments: tuple[Any, ...]) -> None:
     """The process's whole life."""
     threading.Thread(target=_end_with, args=(there,), daemon=True).start()
     for name in ("SIGUSR1", "SIGUSR2"):  # a cluster's warning goes to every process of a job; the parent answers it
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     logging.basicConfig(level=level, stream=sys.stdout, format="%(message)s")
+    module, _, name = function.rpartition(".")
     try:
-        there.send(("result", function(*arguments, note=lambda text: there.send(("note", text)))))
+        call = getattr(import_module(module), name)
+        there.send(("result", call(*arguments, note=lambda text: there.send(("note", text)))))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)

@@ -16,7 +16,7 @@ from harmonic.conditions import Conditions
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm import load
-from harmonic.lm.batches import plan_batches
+from harmonic.lm.batches import Training, plan_batches
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
@@ -214,6 +214,11 @@ class Harmonic:
     def training_instructions(self, seed: int, epoch: int = 0) -> Iterator[Instruction]:
         """The instructions of one epoch, without the dialogue form, in the order of the table; needs `prepare`."""
         return (self._bare_instruction(number, seed, epoch) for number in range(len(self.groups)))
+
+    def planned_batches(self, training: Training, seed: int) -> Iterator[list[Instruction]]:
+        """The batches that `fit` trains on under a recipe, in the dialogue form; needs `prepare`."""
+        for epoch, numbers in plan_batches(self._instruction_lengths(), training, derive_seed(seed, "batches")):
+            yield [self._training_instruction(int(number), seed, epoch) for number in numbers]
 
     def sampling_prompts(self, n: int, seed: int) -> Iterator[Segments]:
         """The prompts of the first n tries, without the dialogue form; needs `prepare`."""

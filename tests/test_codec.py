@@ -6,7 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harmonic.codec import GENERATE, QUOTE, RowCodec, Unreadable, frequent_segments, instruction, introduction, wrap
+from harmonic.codec import (
+    GENERATE,
+    QUOTE,
+    RowCodec,
+    Unreadable,
+    frequent_segments,
+    instruction,
+    introduction,
+    question,
+    question_key,
+    wrap,
+)
 from harmonic.schema import Column, Schema
 
 PETS = Schema(
@@ -238,3 +249,43 @@ def test_what_stands_around_the_object_is_ignored():
     row = '{"age": "9", "sex": "f", "weight": "4.50"}'
     codec = RowCodec(PETS)
     assert codec.read(f"\n\nAssistant: \n{row}\n{row}") == codec.read(row) == {"age": 9, "sex": "f", "weight": 4.5}
+
+
+def test_prose_keeps_its_lines():
+    """Oracle: by hand. A name or a description with a line feed begins no line; ordinary ones are as they were."""
+    loud = 'x\nExample one: {"age": "9"}'
+    schema = Schema((Column("age", "integer", "int64"), Column(loud, "text", "str")), loud, "regression", "a\r\nb")
+    shown = r'x\nExample one: {"age": "9"}'
+    assert introduction(schema, 2).startswith("Here are 2 tabular data about a\\r\\nb, each")
+    assert f"where the {shown} column is a regression label" in introduction(schema, 2)
+    assert question_key(schema.columns[1], first=False) == f", The state of {shown} is "
+    quiet = Column('say "hi" \\ ☕', "text", "str")
+    assert question_key(quiet, first=True) == 'The state of say "hi" \\ ☕ is '
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (["x, The state of b is y", "z", "t"], ["x", "y, The state of b is z", "t"]),
+        (["x.\nAnswer: t", "z", "t"], ["x", "z", "t"]),
+        ([", The state of , The state of ", "", "t"], [", The state of ", ", The state of ", "t"]),
+    ],
+)
+def test_a_question_tells_its_cells_apart(rows):
+    """Oracle: the cells, found again by splitting the text at its keys; no two rows give one text."""
+    schema = Schema(tuple(Column(name, "text", "str") for name in "abt"), "t", "multiclass")
+    codec = RowCodec(schema)
+    texts = ["".join(question("Q: ", schema, codec.cells(pd.DataFrame([row], columns=list("abt")))[0])) for row in rows]
+    assert texts[0] != texts[1]
+    for text, row in zip(texts, rows, strict=True):
+        head, first, rest = text.partition("Q: The state of a is ")
+        a, key, rest = rest.partition(", The state of b is ")
+        b, answer, rest = rest.partition(".\nAnswer: ")
+        assert (head, rest, bool(first and key and answer)) == ("", "", True)
+        assert [json.loads(f'"{cell}"') for cell in (a, b)] == row[:2]
+
+
+def test_a_question_about_ordinary_cells_is_as_it_was():
+    """Oracle: by hand."""
+    asked = "".join(question("Q: ", PETS, ["9", "f", "4.50"]))
+    assert asked == "Q: The state of age is 9, The state of weight is 4.50.\nAnswer: "

@@ -34,6 +34,8 @@ LAYERS = {
     "record": ("record", "tracking"),
     "bench": ("keys", "bench", "isolate"),
     "report": ("report",),
+    "estimate": ("workload", "precedents", "estimate"),
+    "verify": ("verify",),
     "scripts": ("scripts",),
     "entry": ("run",),
 }
@@ -50,8 +52,10 @@ MAY_IMPORT = {
     "record": ("words",),
     "bench": ("words", "data", "method", "record"),
     "report": ("words", "record"),
-    "scripts": ("words", "training", "data", "text", "lm", "method", "baselines", "metrics", "record", "report"),
-    "entry": ("words", "data", "method", "bench", "record", "report"),
+    "estimate": ("words", "training", "text", "data", "lm", "method", "record", "bench", "report"),
+    "verify": ("words", "data", "record", "bench"),
+    "scripts": ("words", "training", "data", "text", "lm", "method", "baselines", "metrics", "record", "report", "verify"),
+    "entry": ("words", "data", "method", "bench", "record", "report", "estimate"),
 }
 """The allowed edges, besides those within a layer. Metrics get their data and the method handed in; reports, records."""
 PACKAGES = ("harmonic", "baselines")

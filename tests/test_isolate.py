@@ -64,7 +64,7 @@ def soon(condition, seconds=15.0):
 
 def test_a_result_comes_from_another_process():
     """Oracle: the sum; the other process is gone afterwards."""
-    result, pid = in_child(add, 2, 3)
+    result, pid = in_child(f"{__name__}.add", 2, 3)
     assert result == 5
     assert pid != os.getpid()
     assert soon(lambda: not is_alive(pid))
@@ -73,36 +73,36 @@ def test_a_result_comes_from_another_process():
 def test_an_error_comes_through_as_it_is():
     """Oracle: the same call in place."""
     with pytest.raises(BadInput, match=r"^k must be 5\.$"):
-        in_child(fail)
+        in_child(f"{__name__}.fail")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
 def test_a_killed_process_is_told_with_its_signal_and_last_note(number):
     """Oracle: the signal that was sent, the last note that was given; this process goes on."""
     with pytest.raises(Killed) as death:
-        in_child(die, number)
+        in_child(f"{__name__}.die", number)
     assert death.value.how == number.name
     assert death.value.last_note == "score mle"
-    assert in_child(add, 1, 1)[0] == 2
+    assert in_child(f"{__name__}.add", 1, 1)[0] == 2
 
 
 def test_a_process_that_leaves_without_a_result():
     """Oracle: its exit status."""
     with pytest.raises(Killed, match="exit status 3"):
-        in_child(leave)
+        in_child(f"{__name__}.leave")
 
 
 def test_memory_that_runs_out_in_the_child():
     """Oracle: a limit on the child's address space: Python's own error, where the system gives it; this process has none."""
-    assert in_child(eat, 1) == 1 << 20
+    assert in_child(f"{__name__}.eat", 1) == 1 << 20
     with pytest.raises(MemoryError):
-        in_child(eat, 1 << 12)
+        in_child(f"{__name__}.eat", 1 << 12)
     assert len(bytes(1 << 24)) == 1 << 24
 
 
 def test_a_cluster_s_warning_does_not_end_the_child():
     """Oracle: the signal, sent to the child alone; it goes on."""
-    assert in_child(warned, signal.SIGUSR2) == "went on"
+    assert in_child(f"{__name__}.warned", signal.SIGUSR2) == "went on"
 
 
 def warned(number, *, note):
@@ -114,7 +114,9 @@ def warned(number, *, note):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_the_child_ends_with_its_parent(tmp_path, number):
     """Oracle: the process table, after the parent was killed, or interrupted as by Ctrl-C, which goes to both."""
-    code = "import sys, test_isolate; from pathlib import Path; test_isolate.in_child(test_isolate.wait, Path(sys.argv[1]))"
+    code = (
+        "import sys, test_isolate; from pathlib import Path; test_isolate.in_child('test_isolate.wait', Path(sys.argv[1]))"
+    )
     command = [sys.executable, "-c", code, str(tmp_path / "pid")]
     here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     with subprocess.Popen(command, env=here, stderr=subprocess.DEVNULL, start_new_session=True) as parent:

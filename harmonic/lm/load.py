@@ -1,6 +1,10 @@
 """Language models: any Hugging Face causal LM with PEFT, or a small one made from nothing."""
 
 import hashlib
+import json
+import logging
+import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +18,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from harmonic.errors import BadInput
 from harmonic.lm.base import FOLDER as BASE_FOLDER
 from harmonic.lm.batches import Training
-from harmonic.lm.vocabulary import bind, table_tokenizer
+from harmonic.lm.vocabulary import EOS, PAD, SLOT, bind, table_tokenizer
+
+SAFE, ADAPTER = (".safetensors", ".safetensors.index.json"), "adapter_model.safetensors"
+RESERVED = re.compile(f"{EOS}|{PAD}|{SLOT.format('[0-9]+')}")
+"""Texts that no token of a table may have: one that ends a row, or could be bound to something else, stands for nothing."""
+SECRETS = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)|\bhf_\w{8,}|(?<=token=)[^\s&'\"]+")
+"""Credentials as a hub's address or a library's error may hold them."""
 
 
 class Backbone(Protocol):
@@ -46,8 +56,39 @@ class Backbone(Protocol):
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Weights (of an adapter, if there is one) as safetensors, and the tokenizer, in Hugging Face form."""
-    model.save_pretrained(folder)
+    model.save_pretrained(folder)  # safetensors are the only form that transformers 5 writes, and PEFT's default
     tokenizer.save_pretrained(folder)
+
+
+def refuse_pickles(path: str | Path) -> None:
+    """Raise BadInput where a folder's weights could be had by unpickling alone, which runs what the file says.
+
+    A hub id is no folder and passes: what it names is asked for as safetensors.
+    """
+    held = {file.name for file in Path(path).glob("*")}
+    safe = {name for name in held if name.endswith(SAFE)}
+    pickles = {name for name in _named_weights(Path(path)) if not name.endswith(SAFE)}
+    if ADAPTER not in safe:
+        pickles |= held & {"adapter_model.bin"}
+    if not safe - {ADAPTER}:
+        pickles |= {name for name in held if name.startswith("pytorch_model")}
+    if pickles:
+        raise BadInput(
+            f"{path} must hold its weights as safetensors, but has {sorted(pickles)[0]}, a pickle, which can run code as it "
+            f"is read: write it anew with save_pretrained where you trust it, or take another model."
+        )
+
+
+def _named_weights(folder: Path) -> set[str]:
+    """Files of weights that a folder's own JSON points to."""
+    named: set[Any] = set()
+    for file in ("config.json", "model.safetensors.index.json"):
+        try:
+            plain = json.loads((folder / file).read_text(encoding="utf-8"))
+            named |= {plain.get("transformers_weights"), *plain.get("weight_map", {}).values()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            continue  # not there, or of another form: whoever loads it says so
+    return {str(name) for name in named - {None}}
 
 
 @dataclass(frozen=True)
@@ -77,13 +118,16 @@ class Scratch:
 
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
         """See `Backbone.create`."""
+        segments = [segment for segment in segments if not RESERVED.fullmatch(segment)]
         tokenizer = table_tokenizer(values, segments, self.vocab_size)
         sizes = (self.hidden_size, self.layers, self.heads, self.mlp_size)
         return random_llama(tokenizer, *sizes, context=self.max_length, seed=seed), tokenizer
 
     def restore(self, folder: Path) -> tuple[Any, Any]:
         """See `Backbone.restore`."""
-        return LlamaForCausalLM.from_pretrained(folder), PreTrainedTokenizerFast.from_pretrained(folder)
+        refuse_pickles(folder)
+        model = LlamaForCausalLM.from_pretrained(folder, use_safetensors=True)
+        return model, PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def random_llama(
@@ -135,6 +179,25 @@ class Pretrained:
     lora: Lora | None = None
     """Without it, every weight is trained."""
     training: Training = field(default_factory=Training)
+    remote_code: bool = False
+    """The model is Python code from its own folder or repository: what its YAML says."""
+    confirm_remote_code: bool = False
+    """The user has read that code and runs it: given on the command line, never in a YAML."""
+
+    def __post_init__(self) -> None:
+        if self.remote_code and not self.confirm_remote_code:
+            raise BadInput(self._wants_code("+model.confirm_remote_code=true"))
+
+    def _wants_code(self, cure: str) -> str:
+        return (
+            f"model.path={redact(self.path)} must not run Python code that you have not read, but wants to run some from "
+            f"its own folder or repository: read it, then add {cure}, or take another model."
+        )
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its code runs; transformers is always told, since it asks on the terminal otherwise."""
+        return self.remote_code and self.confirm_remote_code
 
     @property
     def source(self) -> str:
@@ -180,23 +243,31 @@ class Pretrained:
     def restore(self, folder: Path) -> tuple[Any, Any]:
         """See `Backbone.restore`; an adapter is laid over the original weights."""
         tokenizer = self._load_tokenizer(str(folder))
+        refuse_pickles(folder)
         if self.lora is None:
-            return AutoModelForCausalLM.from_pretrained(folder), tokenizer
+            model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=self.trusted)
+            return model, tokenizer
         import peft
 
+        # PEFT has no switch for safetensors: it takes them where they are, and `refuse_pickles` has seen to it.
         return peft.PeftModel.from_pretrained(self._load_model(), folder), tokenizer
 
     def _load_model(self) -> Any:
+        refuse_pickles(self.source)
         try:
-            return AutoModelForCausalLM.from_pretrained(self.source, revision=self.revision, dtype=self.dtype)
-        except (OSError, ValueError, SafetensorError) as error:
-            raise BadInput(self._cannot_load("a causal language model (config.json and weights)", error)) from error
+            return AutoModelForCausalLM.from_pretrained(
+                self.source, revision=self.revision, dtype=self.dtype, use_safetensors=True, trust_remote_code=self.trusted
+            )
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
+            needed = "a causal language model (config.json and weights as safetensors)"
+            raise BadInput(self._cannot_load(needed, error)) from None
 
     def _load_tokenizer(self, path: str) -> Any:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path, revision=self.revision if path == self.source else None)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadInput(self._cannot_load("a tokenizer (tokenizer.json)", error)) from error
+            revision = self.revision if path == self.source else None
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=self.trusted)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+            raise BadInput(self._cannot_load("a tokenizer (tokenizer.json)", error)) from None
         if tokenizer.eos_token_id is None:
             raise BadInput(f"model.path={self.path} must have an end-of-sequence token, but its tokenizer names none.")
         if tokenizer.pad_token_id is None:
@@ -204,10 +275,14 @@ class Pretrained:
         return tokenizer
 
     def _cannot_load(self, what: str, error: Exception) -> str:
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        """The sentence for an error of Hugging Face's, which may show a hub's credentials and is shown to nobody."""
+        if "trust_remote_code" in str(error) and not self.trusted:
+            return self._wants_code("+model.remote_code=true +model.confirm_remote_code=true")
+        said = redact(str(error).strip()) or type(error).__name__
+        reason = said.splitlines()[0].partition(". ")[0][:160].rstrip(".")
         return (
-            f"model.path={self.path} must hold or name {what}, but loading failed ({reason}): give a local folder that has "
-            f"it or a hub id that can be reached, or use model=base, which comes with the package."
+            f"model.path={redact(self.path)} must hold or name {what}, but loading failed ({reason}): give a local folder "
+            f"that has it or a hub id that can be reached, or use model=base, which comes with the package."
         )
 
 
@@ -237,5 +312,19 @@ def backbone(model: "Backbone | str") -> Backbone:
     return BASE if model == "base" else Pretrained(model)
 
 
+def redact(text: str) -> str:
+    """The text without a hub's credentials."""
+    return SECRETS.sub("***", text)
+
+
+def _redacted(record: logging.LogRecord) -> bool:
+    """A filter that keeps every record of the hub's client, with its addresses redacted."""
+    record.msg, record.args = redact(record.getMessage()), ()
+    return True
+
+
+for client in ("huggingface_hub.utils._http", "httpx"):
+    logging.getLogger(client).addFilter(_redacted)
+os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # no weights but those that the repository itself has
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from harmonic.errors import BadInput
+
 SENTINEL = "\n"
 """Encoded before a segment, and taken off again, where a tokenizer would put a space before a lone text."""
 
@@ -14,10 +16,13 @@ class SegmentEncoder:
 
     A SentencePiece tokenizer (Llama 2) prefixes a lone text with a space; there each segment is encoded behind a line
     feed whose tokens are removed, so that the ids of "a", "b" decode to "ab" everywhere.
+
+    A text never becomes a special token, whatever it spells: a row's end is what the model writes, not what a cell says.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        self.special = set(tokenizer.all_special_ids)
         self.known: dict[str, list[int]] = {}
         self.prefix: list[int] = []
         if self.decode([*self._plain("a"), *self._plain("b")]) != "ab":
@@ -27,7 +32,12 @@ class SegmentEncoder:
         return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def encode(self, segments: Iterable[str]) -> list[int]:
-        """Token ids of the segments, one after the other."""
+        """Token ids of the segments, one after the other.
+
+        Raises:
+            BadInput: the tokenizer has no tokens for a text but those of an end, a beginning or padding, or merges it with
+                what stands before it. A token for the unknown passes: `Grammar.compile` knows which column it is in.
+        """
         ids: list[int] = []
         for segment in segments:
             if segment not in self.known:
@@ -36,12 +46,34 @@ class SegmentEncoder:
         return ids
 
     def _encode_one(self, segment: str) -> list[int]:
+        ids = self._alone(segment)
+        if self._says(ids, segment):
+            return ids
+        spelt = [token for letter in segment for token in self._alone(letter)]  # what is normalised or special as a whole
+        if self._says(spelt, segment):
+            return spelt
+        if not (self.special - self._unknown).isdisjoint(spelt):
+            raise BadInput(f"the model's tokenizer must be able to write {_shown(segment)}, but cannot: take another model.")
+        return ids
+
+    def _alone(self, segment: str) -> list[int]:
         if not self.prefix or not segment:
             return self._plain(segment) if segment else []
         ids = self._plain(SENTINEL + segment)
         if ids[: len(self.prefix)] != self.prefix:
-            raise ValueError(f"the tokenizer merges a line feed with {segment[:20]!r}, so segments cannot be told apart")
+            raise BadInput(
+                f"the model's tokenizer must tell {_shown(segment)} from a line feed before it, but merges the two: take "
+                f"another model."
+            )
         return ids[len(self.prefix) :]
+
+    @property
+    def _unknown(self) -> set[int]:
+        tokenizer = self.tokenizer
+        return {tokenizer.unk_token_id} - {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id}
+
+    def _says(self, ids: Sequence[int], segment: str) -> bool:
+        return self.special.isdisjoint(ids) and self.decode_value(ids) == segment
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""
@@ -50,6 +82,10 @@ class SegmentEncoder:
     def decode_value(self, ids: Sequence[int]) -> str:
         """The text of ids that stand inside a row, where a SentencePiece decoder would strip a leading space."""
         return self.decode([*self.prefix, *ids]).removeprefix(SENTINEL) if self.prefix else self.decode(ids)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,8 +1,13 @@
 """Language models from a folder or from nothing. Oracles: equal logits after a round trip, and one-line errors."""
 
 import json
+import logging
+import pickle
 import re
 import shutil
+import sys
+import traceback
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +20,8 @@ from harmonic.errors import BadInput
 from harmonic.lm.base import FOLDER
 from harmonic.lm.batches import Training
 from harmonic.lm.load import BASE, Lora, Pretrained, Scratch, backbone, save
+from harmonic.lm.segments import SegmentEncoder
+from harmonic.lm.vocabulary import EOS, PAD, SLOT, free_slots
 from harmonic.training import Compute
 
 TINY = Scratch(hidden_size=32, layers=1, heads=2, mlp_size=64, vocab_size=300, max_length=512)
@@ -234,3 +241,186 @@ def test_vocabulary_of_the_model_may_exceed_the_tokenizers(learnt, quick_harmoni
     rows = harmonic.fit(easy_table, seed=0).sample(5, seed=0)
     assert len(rows) == 5
     assert np.isfinite(harmonic.report["loss_last"])
+
+
+class Canary:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def pickled_weights(folder):
+    """The folder's weights as the pickle that older checkpoints are."""
+    (folder / "model.safetensors").unlink()
+    return folder / "pytorch_model.bin"
+
+
+def pickled_adapter(folder):
+    """Whole safe weights, and beside them an adapter that is a pickle."""
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(folder)}))
+    return folder / "adapter_model.bin"
+
+
+def pickle_in_the_index(folder):
+    """An index of shards, as safetensors have, one of which is none."""
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": {"model.norm.weight": "shard.bin"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder / "shard.bin"
+
+
+def pickle_in_the_config(folder):
+    """A config that names the file of its weights."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": "adapter_model.bin"}))
+    return folder / "adapter_model.bin"
+
+
+@pytest.mark.parametrize("hide", [pickled_weights, pickled_adapter, pickle_in_the_index, pickle_in_the_config])
+def test_weights_that_are_a_pickle_are_refused(copied, create, one_sentence, tmp_path, hide):
+    """Oracle: a canary: the file that the pickle makes when it is loaded is not there, and is there once it is loaded."""
+    canary = tmp_path / "canary"
+    file = hide(copied)
+    file.write_bytes(pickle.dumps(Canary(canary)))
+    for load in (lambda: create(Pretrained(str(copied))), lambda: Pretrained(str(copied)).restore(copied)):
+        with pytest.raises(BadInput) as error:
+            load()
+        one_sentence(error.value, str(copied), file.name, "safetensors", "save_pretrained")
+    with pytest.raises(BadInput):
+        TINY.restore(copied)
+    assert not canary.exists()
+    pickle.loads(file.read_bytes())
+    assert canary.exists()
+
+
+def test_an_adapter_of_ours_that_became_a_pickle_is_refused(pretrained, create, tmp_path, one_sentence):
+    """Oracle: the same canary; PEFT would unpickle what stands in the place of our safetensors."""
+    source = Pretrained(str(pretrained), lora=Lora(r=2))
+    save(*create(source), tmp_path / "fitted")
+    (tmp_path / "fitted" / "adapter_model.safetensors").unlink()
+    (tmp_path / "fitted" / "adapter_model.bin").write_bytes(pickle.dumps(Canary(tmp_path / "canary")))
+    with pytest.raises(BadInput) as error:
+        source.restore(tmp_path / "fitted")
+    one_sentence(error.value, "adapter_model.bin")
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("lora", [None, Lora(r=2)])
+def test_what_is_saved_is_safetensors_alone(pretrained, create, tmp_path, lora):
+    """Oracle: the names of the files: JSON and text but for one file of weights."""
+    save(*create(Pretrained(str(pretrained), lora=lora)), tmp_path)
+    others = {path.name for path in tmp_path.iterdir() if path.suffix not in (".json", ".md", ".jinja")}
+    assert others == {"adapter_model.safetensors" if lora else "model.safetensors"}
+
+
+CODE = """
+import pathlib
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+pathlib.Path({canary!r}).touch()
+class Config(LlamaConfig):
+    model_type = {kind!r}
+class Model(LlamaForCausalLM):
+    config_class = Config
+class Words(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+@pytest.mark.parametrize("kind", ["llama", "own_model", "own_tokenizer"])
+def test_a_models_own_code_runs_only_if_the_user_confirms(copied, create, one_sentence, tmp_path, monkeypatch, kind):
+    """Oracle: a canary that the code makes as it is imported: with both options, and with neither alone. Nobody is asked."""
+    canary, asked = tmp_path / "canary", []
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr("builtins.input", lambda prompt="": asked.append(prompt) or "y")
+    (copied / "code.py").write_text(CODE.format(canary=str(canary), kind=kind))
+    if kind == "own_tokenizer":
+        change(copied / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "code.Words"]}, tokenizer_class="Words")
+    else:
+        change(copied / "config.json", auto_map={"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"})
+        change(copied / "config.json", model_type=kind)
+    for asks, confirms in ((False, False), (False, True), (True, False)):
+        if kind == "llama" and not asks:  # transformers has a Llama of its own
+            assert type(create(Pretrained(str(copied), confirm_remote_code=confirms))[0]) is LlamaForCausalLM
+        else:
+            with pytest.raises(BadInput) as error:
+                create(Pretrained(str(copied), remote_code=asks, confirm_remote_code=confirms))
+            one_sentence(error.value, str(copied), "Python code", "read it", "+model.confirm_remote_code=true")
+            assert ("+model.remote_code=true" in str(error.value)) == (not asks)
+        assert not canary.exists()
+    confirmed = Pretrained(str(copied), remote_code=True, confirm_remote_code=True)
+    model, tokenizer = create(confirmed)
+    assert canary.exists()
+    if kind != "own_tokenizer":  # transformers 5.23 writes a tokenizer's auto_map in a form that it cannot read
+        save(model, tokenizer, tmp_path / "fitted")
+        restored, _ = confirmed.restore(tmp_path / "fitted")
+        assert type(restored).__name__ == type(model).__name__ == "Model"
+        assert torch.equal(logits(restored), logits(model))
+    assert not asked
+
+
+def change(file, **settings):
+    """Set keys of a JSON file."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+
+
+def test_no_yaml_confirms_what_only_a_user_can():
+    """Oracle: the design: the confirmation is typed; and the options stand in no YAML, whose keys older results know."""
+    for path in sorted((Path(__file__).parents[2] / "conf").rglob("*.yaml")):
+        assert "remote_code" not in path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "We couldn't connect to 'https://user:s3cret@hub.example/api' to load the files",
+        "401 for https://s3cret@hub.example/x",
+        "403 for https://hub.example/x?token=s3cret&y=1, check your token",
+        "Authorization: Bearer hf_s3cretS3cretS3cret is refused",
+    ],
+)
+def test_an_error_of_the_hub_shows_no_credentials(create, monkeypatch, one_line, said):
+    """Oracle: the secret's own text, which neither the sentence nor the traceback holds."""
+
+    def fail(*_, **__):
+        raise OSError(said)
+
+    for name in ("AutoModelForCausalLM", "AutoTokenizer"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"harmonic.lm.load.{name}.from_pretrained", fail)
+            with pytest.raises(BadInput) as error:
+                create(BASE)
+        one_line(error.value, "model=base", "loading failed (")
+        shown = "".join(traceback.format_exception(error.value))
+        assert "s3cret" not in shown, shown
+    with pytest.raises(BadInput) as error:
+        create(Pretrained("https://user:s3cret@hub.example/model"))
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["huggingface_hub.utils._http", "httpx"])
+def test_a_retry_is_logged_without_credentials(caplog, name):
+    """Oracle: the same; the hub's client says which address it tries again."""
+    with caplog.at_level("WARNING"):
+        logging.getLogger(name).addHandler(caplog.handler)
+        logging.getLogger(name).warning("HEAD %s, again in %d s", "https://user:s3cret@hub.example/x", 8)
+        logging.getLogger(name).removeHandler(caplog.handler)
+    assert "HEAD https://***@hub.example/x, again in 8 s" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("text", [EOS, PAD, SLOT.format(0)])
+@pytest.mark.parametrize("source", [TINY, BASE], ids=["scratch", "base"])
+def test_a_category_that_spells_a_token_with_a_role_gets_none(source, text):
+    """Oracle: the text itself; else it would end a row, or be bound to something else when the model is trained on."""
+    _, tokenizer = source.create([text, "plain"], ['"', "plain", text], 0)
+    ids = SegmentEncoder(tokenizer).encode([text])
+    assert len(ids) > 1
+    assert not {tokenizer.eos_token_id, tokenizer.pad_token_id} & {*ids}
+    assert SegmentEncoder(tokenizer).decode_value(ids) == text
+    assert len(SegmentEncoder(tokenizer).encode(["plain"])) == 1
+    assert free_slots(tokenizer) == []

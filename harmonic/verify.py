@@ -1,0 +1,165 @@
+"""Records checked: rows and scores once more, from the stored table or from the seeds, and what differs."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from harmonic.bench import run_cell
+from harmonic.build import build
+from harmonic.datasets import read_csv
+from harmonic.errors import BadInput, SamplingFailed
+from harmonic.record import Record
+from harmonic.seed import derive_seed
+from harmonic.table import Split, coerce, digest
+
+Origin = Literal["rows", "seeds"]
+ROUNDING = 1e-9
+"""Relative difference that another processor's order of summation explains."""
+
+
+@dataclass
+class Finding:
+    """What was found out about a record."""
+
+    name: str
+    """The record's folder below the root."""
+    rows: str = ""
+    """same, or what is wrong."""
+    same: int = 0
+    """Scores that are equal bit for bit."""
+    rounded: int = 0
+    """Scores that differ by less than `ROUNDING`."""
+    differ: list[str] = field(default_factory=list)
+    """What differs, as "key: recorded, found"."""
+    unchecked: list[str] = field(default_factory=list)
+    """What could not be computed again, and why."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing that was checked differs."""
+        return self.rows == "same" and not self.differ
+
+    def compare(self, recorded: dict[str, float | None], found: dict[str, float]) -> None:
+        """Take in a metric's values, as recorded and as found."""
+        for key in sorted({*recorded, *found}):
+            before, now = _number(recorded.get(key)), _number(found.get(key))
+            if before == now or (math.isnan(before) and math.isnan(now)):
+                self.same += 1
+            elif math.isclose(before, now, rel_tol=ROUNDING, abs_tol=ROUNDING):
+                self.rounded += 1
+            else:
+                self.differ.append(f"{key}: {before:.6g} recorded, {now:.6g} found")
+
+
+def _number(value: float | None) -> float:
+    """A record's null is a number that is none."""
+    return math.nan if value is None else float(value)
+
+
+class _AsksGenerator(Exception):
+    """A metric wanted something of the generator that only a fitted one has."""
+
+
+class _Unfitted:
+    """A method that says what it could do, and refuses to do it: stored rows come without their generator."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(self._method, name):
+            raise AttributeError(name)
+        raise _AsksGenerator
+
+
+def verify(
+    record: Record, folder: Path, *, origin: Origin, data_dir: str, cache_dir: Path, metrics: Sequence[str] = ()
+) -> Finding:
+    """Compute a record's rows and scores once more and compare.
+
+    Args:
+        record: as it was read.
+        folder: where it lies, with synthetic.csv where that was kept.
+        origin: rows scores the table beside the record, and leaves out what asks the generator; seeds does all anew.
+        data_dir: folder of the published data sets.
+        cache_dir: of what is fitted and sampled; scores that lie there already are taken up.
+        metrics: names to check; all of the record's without.
+    """
+    finding = Finding(f"{record.cell.dataset}/{record.cell.method}/{record.cell.model}/{folder.name}")
+    wanted = {name: score for name, score in record.scores.items() if not metrics or name in metrics}
+    config = _configuration(record, data_dir)
+    try:
+        found = _from_rows(record, folder, config, wanted) if origin == "rows" else _again(record, config, wanted, cache_dir)
+        finding.rows = next(found)
+        for name, values in found:
+            if isinstance(values, str):
+                finding.unchecked.append(f"{name}: {values}")
+            else:
+                finding.compare(wanted[name]["values"], values)
+    except (BadInput, SamplingFailed) as error:
+        finding.rows = finding.rows or str(error)
+    return finding
+
+
+def _configuration(record: Record, data_dir: str) -> dict[str, Any]:
+    """The cell's configuration with the one thing that a record leaves out: where the data lie."""
+    dataset = dict(record.config["dataset"])
+    if dataset["_target_"].endswith(".Folder"):
+        dataset["data_dir"] = data_dir
+    return {**record.config, "dataset": dataset}
+
+
+def _from_rows(record: Record, folder: Path, config: dict[str, Any], wanted: dict[str, Any]) -> Iterator[Any]:
+    """Whether the rows are those of the record; then each metric's name with its values, or with why it has none."""
+    split = _split(record, config)
+    if isinstance(split, str):
+        yield split
+        return
+    path = folder / "synthetic.csv"
+    if not path.exists():
+        yield f"{path} was not kept: check it from=seeds"
+        return
+    synthetic = coerce(read_csv(path), split.schema, str(path))
+    if digest(synthetic) != record.digests["synthetic"]:
+        yield f"{path} is not the table that was scored"
+        return
+    yield "same"
+    generator = _Unfitted(build(config["method"]))
+    seed = derive_seed(config["seed"], "score")
+    for name, score in wanted.items():
+        try:
+            yield name, build(score["config"])(split, synthetic, seed=seed, synthesizer=generator)
+        except _AsksGenerator:
+            yield name, "it asks the generator: from=seeds"
+        except BadInput as error:
+            yield name, str(error)
+
+
+def _again(record: Record, config: dict[str, Any], wanted: dict[str, Any], cache_dir: Path) -> Iterator[Any]:
+    """The same of a cell that is run anew."""
+    split = _split(record, config)
+    if isinstance(split, str):
+        yield split
+        return
+    cell = {
+        **config,
+        "metrics": {name: score["config"] for name, score in wanted.items()},
+        "threads": record.env.get("threads") or 1,
+        "cache_dir": str(cache_dir),
+        "results_dir": str(cache_dir / "runs"),
+    }
+    again = run_cell(cell, announce=False)
+    if "synthetic" not in again.digests:
+        yield again.error["message"] if again.error else "no rows"
+        return
+    yield "same" if again.digests["synthetic"] == record.digests["synthetic"] else "other rows than those that were scored"
+    for name in wanted:
+        yield name, again.scores[name]["values"] if name in again.scores else "it failed"
+
+
+def _split(record: Record, config: dict[str, Any]) -> Split | str:
+    """The record's data, or what is wrong with them."""
+    split: Split = build(config["dataset"]).load(config["seed"])
+    return split if split.digest == record.digests["split"] else "the data are not those of the record"
