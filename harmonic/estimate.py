@@ -215,8 +215,8 @@ class _Plan:
         path = redact(self.config["method"]["model"].get("path", "scratch"))
         if load.shape is None:
             yield (
-                f"model.path={path} is not on this machine, or is code of its own: its tokens are guessed (≈), "
-                f"and its memory is unknown until its config.json is here, since an estimate downloads and runs nothing."
+                f"model.path={path} is not on this machine, or is code of its own: tokens are estimated from characters "
+                f"(≈), and memory is unknown until its config.json is here, since an estimate downloads and runs nothing."
             )
         elif not load.is_exact:
             yield f"model.path={path} has no tokenizer on this machine: tokens are estimated from characters (≈)."

@@ -176,7 +176,7 @@ def test_a_model_that_is_elsewhere_is_said(cell, one_sentence):
         **{"path": "nobody/nothing", "training": HARMONIC["model"]["training"]},
     }
     said = estimate_cell(cell(changed(HARMONIC, model=model)))
-    one_sentence(said.remarks[0], "nobody/nothing", "guessed", "config.json")
+    one_sentence(said.remarks[0], "nobody/nothing", "characters", "config.json")
     assert "≈" in stages(said)["fit"].work
     assert stages(said)["fit"].memory is None
     assert stages(said)["fit"].duration.low is None

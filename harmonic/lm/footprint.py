@@ -93,7 +93,7 @@ def fit_bytes(shape: Shape, rows: int, tokens: int, loss_tokens: int, *, gradien
       float32 (log-softmax, the gradients before and behind it).
 
     An allocator that cannot use again what was freed holds more: with batches of changing lengths, glibc's was seen to hold
-    up to 1.7 times as much.
+    up to 1.5 times as much.
     """
     layer = _layer_bytes(shape)
     saved = shape.layers * shape.hidden * shape.stored + layer if gradient_checkpointing else shape.layers * layer
