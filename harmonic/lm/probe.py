@@ -1,4 +1,7 @@
-"""How fast a language model trains and writes on this device: a few real steps, timed and thrown away."""
+"""How fast a language model trains and writes on this device: a few real steps, timed and thrown away.
+
+Seconds are the wall clock's, so that a machine that is busy now is taken to stay so.
+"""
 
 import time
 from collections.abc import Iterator, Sequence
