@@ -29,7 +29,7 @@ from harmonic.store import write_atomically
 log = logging.getLogger("harmonic")
 
 LEDGER = "HARMONIC_LEDGER"
-"""Names the folder in which the cells of a sweep, in whatever process they ran, tell where their records are."""
+"""Names the folder into which the cells of a sweep, in whatever process they ran, put a copy of their records."""
 
 single: list[Any] = []
 """The records of a run that is no sweep."""
@@ -89,7 +89,7 @@ def _with_a_budget_it_knows(method: dict[str, Any]) -> dict[str, Any]:
 
 def _estimate(cells: list[dict[str, Any]]) -> None:
     """Print what cells would take, and start nothing."""
-    from harmonic.estimate import estimate_cell
+    from harmonic.estimate.cell import estimate_cell
     from harmonic.report.estimates import show
 
     print(show([estimate_cell(cell) for cell in cells]))

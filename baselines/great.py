@@ -26,8 +26,9 @@ from harmonic.seed import derive_seed, global_seed
 from harmonic.table import load_schema, save_schema, schema_of
 from harmonic.training import Compute, progress_bar
 
-UNSAFE = re.compile(r"[%,\n\r]|^\s|\s$|(?<= )i(?=s )|^(?:N(?=one$)|p(?=laceholder$))")
-"""What the sentence form cannot hold in a name or a value: its own separators, and words that be-great gives a meaning."""
+UNSAFE = re.compile(r"[%,\n\r]|^\s|\s$|(?<= )i(?=s )|^(?:N(?=one$)|p(?=laceholder$))|<(?=[|/]*\w+\|?>)")
+"""What the sentence form cannot hold in a name or a value: its own separators, words that be-great gives a meaning, and
+what may spell a special token."""
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ class Tabula:
         writer = Writer(self.model, self.encoder, self.limits, self.decoding, self.compute.device, seed, grammar)
         prompt = Prompt([GENERATE], self._keys, self._places)
         generation = sample_rows(writer, lambda _: prompt, self.codec.read, n, compute=self.compute, work_dir=work_dir)
-        self.report |= {"generation": generation.counts()}
+        self.report |= {"generation": generation.counts(), "tokens_sample": generation.tokens}
         return coerce(pd.DataFrame(generation.rows, columns=self.schema.names), self.schema, "the generated rows")
 
     def log_likelihood(self, rows: pd.DataFrame, *, seed: int, own: np.ndarray | None = None) -> np.ndarray:

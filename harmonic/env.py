@@ -28,11 +28,14 @@ PACKAGES = (
 
 def describe() -> dict[str, Any]:
     """Versions of what computes, the commit of this checkout (with "+" if it was changed), and the machine."""
+    import torch
+
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": commit(),
         "device": device(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # bfloat16 and sums depend on them
         "cores": os.cpu_count(),
         "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
     }

@@ -43,7 +43,8 @@ class Synthesizer(Protocol):
     The object holds its configuration and what it learnt; tables, seeds and folders are passed to it. What a method may
     have besides:
 
-    * `report`, a dictionary that goes into the record (losses, generation counts);
+    * `report`, a dictionary that goes into the record (losses, generation counts; of language models `tokens_fit` and
+      `tokens_sample`, from which the runner makes speeds);
     * `recipe`, a dataclass: what its budget stands for, as part of the result's meaning;
     * `digest_inputs()`, names and SHA-256 of files of its own that it reads: other contents are another result;
     * `rows`, how many it holds: all are scored unless n_samples says otherwise;
@@ -154,8 +155,7 @@ class Harmonic:
         """Fine-tune on the instructions of train; a run that was killed resumes from `work_dir`."""
         self.start(train, seed)
         training = self.backbone.training.within(self.budget).for_context(self.model)
-        lengths = self._instruction_lengths()
-        batches = plan_batches(lengths, training, derive_seed(seed, "batches"))
+        batches = self._plan(training, seed)
         losses, run = fine_tune(
             self.model,
             self.encoder,
@@ -217,7 +217,7 @@ class Harmonic:
 
     def planned_batches(self, training: Training, seed: int) -> Iterator[list[Instruction]]:
         """The batches that `fit` trains on under a recipe, in the dialogue form; needs `prepare`."""
-        for epoch, numbers in plan_batches(self._instruction_lengths(), training, derive_seed(seed, "batches")):
+        for epoch, numbers in self._plan(training, seed):
             yield [self._training_instruction(int(number), seed, epoch) for number in numbers]
 
     def sampling_prompts(self, n: int, seed: int) -> Iterator[Segments]:
@@ -294,6 +294,7 @@ class Harmonic:
 
     def _table(self, generation: Generation) -> pd.DataFrame:
         self.report |= {"generation": generation.counts(), "masks": generation.by_column(self.schema.names)}
+        self.report["tokens_sample"] = generation.tokens
         return coerce(pd.DataFrame(generation.rows, columns=self.schema.names), self.schema, "the generated rows")
 
     def writer(self, decoding: Decoding, seed: int, *, empty: bool = True) -> RowWriter:
@@ -424,6 +425,10 @@ class Harmonic:
 
     def _keys(self, order: Sequence[int]) -> Segments:
         return [self.codec.key(place, first=rank == 0) for rank, place in enumerate(order)]
+
+    def _plan(self, training: Training, seed: int) -> list[tuple[int, np.ndarray]]:
+        """Every batch of `fit` under a recipe."""
+        return plan_batches(self._instruction_lengths(), training, derive_seed(seed, "batches"))
 
     def _instruction_lengths(self) -> np.ndarray:
         """Characters of each instruction, which no order of columns changes; int64, shape (m,)."""

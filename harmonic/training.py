@@ -78,18 +78,20 @@ class Resumable(lightning.LightningModule):
         self.seed = seed
         self.losses: list[float] = []
         """Of each batch."""
+        self.tokens = 0
+        """Read so far, padding left out; 0 for what reads none."""
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Noise and dropout depend on the batch's number alone."""
         torch.manual_seed(derive_seed(self.seed, "batch", batch_idx))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the loss curve."""
-        checkpoint["losses"] = self.losses
+        """Keep the loss curve and the count of tokens."""
+        checkpoint.update(losses=self.losses, tokens=self.tokens)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the loss curve where it was left."""
-        self.losses = list(checkpoint["losses"])
+        """Take both up where they were left."""
+        self.losses, self.tokens = list(checkpoint["losses"]), checkpoint["tokens"]
 
 
 class Stream(IterableDataset):
@@ -237,10 +239,13 @@ class Run:
     done: int
     """Of these; fewer where the time was up."""
     minutes: float
+    tokens: int
+    """Read; 0 for what reads none."""
 
     def report(self, max_minutes: float | None) -> dict[str, Any]:
         """For the record, where costs stand elsewhere."""
-        return {"batches": self.batches, "batches_done": self.done, "max_minutes": max_minutes}
+        report = {"batches": self.batches, "batches_done": self.done, "max_minutes": max_minutes}
+        return {**report, "tokens_fit": self.tokens} if self.tokens else report
 
 
 def train(
@@ -278,4 +283,4 @@ def train(
     module.train()
     fit_stream(trainer, module, DataLoader(Stream(make, start, len(sizes)), batch_size=None), checkpoint)
     module.eval()
-    return Run(len(sizes), len(module.losses), clock.minutes)
+    return Run(len(sizes), len(module.losses), clock.minutes, module.tokens)

@@ -143,9 +143,16 @@ def _again(record: Record, config: dict[str, Any], wanted: dict[str, Any], cache
     if isinstance(split, str):
         yield split
         return
+    metrics, refused = {}, {}
+    for name, score in wanted.items():
+        try:
+            build(score["config"])
+            metrics[name] = score["config"]
+        except BadInput as error:
+            refused[name] = str(error)
     cell = {
         **config,
-        "metrics": {name: score["config"] for name, score in wanted.items()},
+        "metrics": metrics,
         "threads": record.env.get("threads") or 1,
         "cache_dir": str(cache_dir),
         "results_dir": str(cache_dir / "runs"),
@@ -156,7 +163,8 @@ def _again(record: Record, config: dict[str, Any], wanted: dict[str, Any], cache
         return
     yield "same" if again.digests["synthetic"] == record.digests["synthetic"] else "other rows than those that were scored"
     for name in wanted:
-        yield name, again.scores[name]["values"] if name in again.scores else "it failed"
+        failed = refused.get(name, "it failed, see above")
+        yield name, again.scores[name]["values"] if name in again.scores else failed
 
 
 def _split(record: Record, config: dict[str, Any]) -> Split | str:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from harmonic.errors import check_name
 from harmonic.record import read_all
 from harmonic.report.tables import pages, tables
 
@@ -20,6 +21,7 @@ def main() -> int:
         return 1
     arguments.out.mkdir(parents=True, exist_ok=True)
     for dataset, table in tables(records).items():
+        check_name("a record's data set", dataset)
         (arguments.out / f"{dataset}.md").write_text(f"# {dataset}\n\n{pages(table, '## ')}\n")
         table.to_csv(arguments.out / f"{dataset}.csv", index=False)
         print(f"\n{dataset}\n\n{pages(table)}")

@@ -16,10 +16,9 @@ from harmonic.lm.module import FineTuning
 from harmonic.method import Harmonic
 from harmonic.metrics.distance import NewRowSynthesis
 from harmonic.table import Split, load_table
+from tests import cells
+from tests.cells import COPY, DCR, NRS, write_csv
 
-DCR = {"_target_": "harmonic.metrics.distance.DistanceToClosestRecord"}
-NRS = {"_target_": "harmonic.metrics.distance.NewRowSynthesis"}
-COPY = {"_target_": "baselines.copy.Copy"}
 INDEPENDENT = {"_target_": "baselines.independent.Independent"}
 HARMONIC = {
     "_target_": "harmonic.method.Harmonic",
@@ -47,27 +46,10 @@ HARMONIC = {
 @pytest.fixture
 def cell(tmp_path):
     """The configuration of a cell on 60 rows; changes by keyword."""
-    rng = np.random.default_rng(0)
-    n = 60
-    frame = pd.DataFrame(
-        {"size": rng.integers(0, 90, n), "colour": rng.choice(["red", "blue"], n), "y": ["a", "b"] * (n // 2)}
-    )
-    frame.to_csv(tmp_path / "mine.csv", index=False)
+    csv = write_csv(tmp_path / "mine.csv")
 
     def configure(method=COPY, root=tmp_path, **changes):
-        names = {"method": method["_target_"].rpartition(".")[2].lower(), "model": "tiny"}
-        return {
-            "names": names,
-            "dataset": {"_target_": "harmonic.datasets.File", "path": str(tmp_path / "mine.csv"), "name": "mine"},
-            "method": method,
-            "metrics": {"dcr": DCR, "nrs": NRS},
-            "seed": 0,
-            "n_samples": None,
-            "threads": 1,
-            "cache_dir": str(root / "cache"),
-            "results_dir": str(root / "runs"),
-            **changes,
-        }
+        return cells.cell(csv, root, method, **changes)
 
     return configure
 
@@ -173,6 +155,15 @@ def test_what_is_changed_is_what_is_done_again(cell, tmp_path, monkeypatch):
         after = len(fitted), len(sampled), len(scored)
         expected.append((tuple(b - a for a, b in zip(before, after, strict=True)), done))
     assert [got for got, _ in expected] == [done for _, done in expected]
+
+
+def test_a_record_holds_tokens_per_second(cell):
+    """Oracle: the tokens that the method reports, over the seconds of the same record; a copy reads none."""
+    costs = (done := run_cell(cell(HARMONIC))).costs
+    for stage in ("fit", "sample"):
+        tokens = costs[f"{stage}_tokens_per_s"] * costs[f"time_{stage}_s"]
+        assert round(tokens) == done.fit[f"tokens_{stage}"] > 42 * len(["size", "colour", "y"])
+    assert not [name for name in run_cell(cell()).costs if "tokens" in name]
 
 
 def test_what_the_prompts_showed_is_kept_with_the_rows(cell, tmp_path, monkeypatch):

@@ -10,9 +10,10 @@ import time
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
+
+from tests.cells import write_csv
 
 RUN = Path(__file__).parent.parent / "run.py"
 CHEAP = ("metrics=nrs", "threads=1", "model=scratch", "trainer=cpu", "trainer.precision=32-true")
@@ -24,13 +25,7 @@ TINY = (
 
 @pytest.fixture
 def csv(tmp_path):
-    rng = np.random.default_rng(0)
-    n = 60
-    frame = pd.DataFrame(
-        {"size": rng.integers(0, 90, n), "colour": rng.choice(["red", "blue"], n), "y": ["a", "b"] * (n // 2)}
-    )
-    frame.to_csv(tmp_path / "mine.csv", index=False)
-    return tmp_path / "mine.csv"
+    return write_csv(tmp_path / "mine.csv")
 
 
 @pytest.fixture

@@ -7,24 +7,24 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from harmonic import estimate, workload
 from harmonic.bench import run_cell
 from harmonic.build import build
 from harmonic.errors import BadInput
-from harmonic.estimate import estimate_cell
+from harmonic.estimate import cell as estimate
+from harmonic.estimate import workload
+from harmonic.estimate.cell import estimate_cell
+from harmonic.estimate.precedents import Job, forecast
 from harmonic.lm.module import FineTuning
-from harmonic.precedents import Job, forecast
 from harmonic.record import Record, read_all
 from harmonic.report.estimates import show
 from harmonic.seed import derive_seed
+from tests import cells
+from tests.cells import COPY, NRS, write_csv
 
-COPY = {"_target_": "baselines.copy.Copy"}
 HOLDOUT = {"_target_": "baselines.holdout.Holdout"}
-NRS = {"_target_": "harmonic.metrics.distance.NewRowSynthesis"}
 HARMONIC = {
     "_target_": "harmonic.method.Harmonic",
     "model": {
@@ -47,26 +47,10 @@ HARMONIC = {
 @pytest.fixture
 def cell(tmp_path):
     """The configuration of a cell on 60 rows; changes by keyword."""
-    rng = np.random.default_rng(0)
-    n = 60
-    frame = pd.DataFrame(
-        {"size": rng.integers(0, 990, n), "colour": rng.choice(["red", "blue"], n), "y": ["a", "b"] * (n // 2)}
-    )
-    frame.to_csv(tmp_path / "mine.csv", index=False)
+    csv = write_csv(tmp_path / "mine.csv", sizes=990)
 
     def configure(method=COPY, **changes):
-        return {
-            "names": {"method": method["_target_"].rpartition(".")[2].lower(), "model": "tiny"},
-            "dataset": {"_target_": "harmonic.datasets.File", "path": str(tmp_path / "mine.csv"), "name": "mine"},
-            "method": method,
-            "metrics": {"nrs": NRS},
-            "seed": 0,
-            "n_samples": None,
-            "threads": 1,
-            "cache_dir": str(tmp_path / "cache"),
-            "results_dir": str(tmp_path / "runs"),
-            **changes,
-        }
+        return cells.cell(csv, tmp_path, method, **{"metrics": {"nrs": NRS}, **changes})
 
     return configure
 
@@ -292,7 +276,7 @@ from harmonic import Harmonic, load_dataset
 from harmonic.costs import measured
 from harmonic.lm.load import BASE
 from harmonic.training import Compute
-from harmonic.workload import workload
+from harmonic.estimate.workload import workload
 
 torch.set_num_threads(1)
 train = load_dataset("affairs").train.head(400)

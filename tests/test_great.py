@@ -19,6 +19,7 @@ TEXTS = [
     "%2C",
     "é, ü",
     "12.50",
+    *("x <eos> y", "</s>", "<|endoftext|>", "<s>"),
 ]
 
 
@@ -36,4 +37,13 @@ def test_sentences_survive_the_reader_of_be_great(name):
                 "records"
             )
             assert {unquote(key): unquote(value) for key, value in read.items()} == {"other": "x", name: text}
-    assert [escape(text) for text in ("plain", "12.50", "is", "Noneone")] == ["plain", "12.50", "is", "Noneone"]
+    plain = ["plain", "12.50", "is", "Noneone", "<=50K", "a < b", "<-- 3"]
+    assert list(map(escape, plain)) == plain
+
+
+@pytest.mark.parametrize("text", ["x <eos> y", "<eos>", "<pad>"])
+def test_no_cell_ends_its_sentence(text, easy_encoder):
+    """Oracle: the tokenizer as be-great calls it: the text itself gives a special token, its escaped form none."""
+    tokenizer = easy_encoder.tokenizer
+    assert set(tokenizer(text)["input_ids"]) & set(tokenizer.all_special_ids)
+    assert not set(tokenizer(escape(text))["input_ids"]) & set(tokenizer.all_special_ids)

@@ -34,7 +34,7 @@ LAYERS = {
     "record": ("record", "tracking"),
     "bench": ("keys", "bench", "isolate"),
     "report": ("report",),
-    "estimate": ("workload", "precedents", "estimate"),
+    "estimate": ("estimate",),
     "verify": ("verify",),
     "scripts": ("scripts",),
     "entry": ("run",),

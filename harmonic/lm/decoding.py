@@ -95,6 +95,8 @@ class Written:
     """Under a grammar: the probability that the masks left to each value, by number of the column; NaN to a given one."""
     luck: float = 0.0
     """The row's next uniform number, in [0, 1)."""
+    read: int = 0
+    """Tokens of the prompt."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class FineTuning(Resumable):
             output.logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED
         )
         self.losses.append(float(loss.detach()))
+        self.tokens += int(batch["attention_mask"].sum())
         return loss
 
     def configure_optimizers(self) -> Any:

@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,12 +60,19 @@ class Generation:
     """Rejected rows by reason."""
     new_tokens: int = 0
     """Tokens the model drew."""
+    prompt_tokens: int = 0
+    """Tokens the model was shown."""
     failures: list[str] = field(default_factory=list)
     """A few rejected texts, as the model wrote them."""
     refused: Counter[str] = field(default_factory=Counter)
     """Rejected rows by the column whose cell was the reason."""
     left: list[list[float]] = field(default_factory=list)
     """Per try, the probability that the masks left to each value, by number of the column; empty without masks."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the model had before it, read and drawn."""
+        return self.prompt_tokens + self.new_tokens
 
     def counts(self) -> dict[str, Any]:
         """Rows tried, kept and rejected by reason, most frequent first."""
@@ -74,6 +81,7 @@ class Generation:
             "kept": len(self.rows),
             "validity": len(self.rows) / self.tried if self.tried else None,
             "new_tokens": self.new_tokens,
+            "prompt_tokens": self.prompt_tokens,
             "rejected": dict(self.rejected.most_common()),
         }
 
@@ -224,16 +232,17 @@ def _shard(
     if file and file.exists():
         return [Written(**row) for row in json.loads(file.read_text())]
     prompts = [prompt(number) for number in tries]
+    read = [len(writer.encoder.encode(prompt.text)) for prompt in prompts]
     order = np.arange(len(prompts))
     if writer.decoding.form != "free":
-        order = np.argsort([-len(writer.encoder.encode(prompt.text)) for prompt in prompts], kind="stable")
+        order = np.argsort([-length for length in read], kind="stable")
     rows: list[Written | None] = [None] * len(prompts)
     with torch.inference_mode(), compute.autocast():
         for start in range(0, len(order), writer.decoding.batch_size):
             places = order[start : start + writer.decoding.batch_size].tolist()
             batch = writer.write([prompts[place] for place in places], [tries[place] for place in places])
             for place, row in zip(places, batch, strict=True):
-                rows[place] = row
+                rows[place] = replace(row, read=read[place])
     whole = [row for row in rows if row is not None]
     if file:
         write_atomically(file, json.dumps([asdict(row) for row in whole]))
@@ -246,6 +255,7 @@ def _readable(
     """The row that a text is, or none; either way it counts."""
     result.tried += 1
     result.new_tokens += written.tokens
+    result.prompt_tokens += written.read
     if written.left:
         result.left.append(written.left)
     try:

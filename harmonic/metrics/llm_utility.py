@@ -10,7 +10,18 @@ import pandas as pd
 import torch
 from transformers import GenerationConfig
 
-from harmonic.codec import ANSWER, ASSISTANT, HUMAN, Instruction, RowCodec, Segments, question, question_key, wrap
+from harmonic.codec import (
+    ANSWER,
+    ASSISTANT,
+    HUMAN,
+    Instruction,
+    RowCodec,
+    Segments,
+    on_one_line,
+    question,
+    question_key,
+    wrap,
+)
 from harmonic.errors import BadInput, check_at_least
 from harmonic.lm.batches import Training, plan_batches
 from harmonic.lm.grammar import DONE
@@ -86,7 +97,8 @@ def plain_questions(schema: Schema) -> Questions:
     if words:
         *others, last = (f"'{word}'" for word in words)
         task = f"Respond with only either {', '.join(others)} or {last}." if others else f"Respond with only {last}."
-    sentence = f"Predict the {schema.target} of one of the {schema.description or 'rows'}. {task} \nText: "
+    target, about = on_one_line(schema.target), on_one_line(schema.description or "rows")
+    sentence = f"Predict the {target} of one of the {about}. {task} \nText: "
     codec = RowCodec(schema)
     return Questions(codec, sentence, tuple(map(codec.escape, words)))
 

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
+
+from tests.cells import write_csv
 
 RUN = Path(__file__).parents[2] / "run.py"
 SWEEP = ("dataset=csv", "seed=0,1", "method=harmonic,copy,independent")
@@ -52,18 +52,13 @@ def cluster():
 @pytest.fixture
 def sweep(tmp_path):
     """Starts `python run.py -m …` over the six cells with a launcher and folders of its own, and gives its process."""
-    rng = np.random.default_rng(0)
-    n = 60
-    colours = rng.choice(["red", "blue"], n)
-    frame = pd.DataFrame({"size": rng.integers(0, 90, n), "colour": colours, "y": ["a", "b"] * (n // 2)})
-    frame.to_csv(tmp_path / "mine.csv", index=False)
-
+    csv = write_csv(tmp_path / "mine.csv")
     started = []
 
     def start(launcher: str, folder: Path, *own: str) -> subprocess.Popen[str]:
         folder.mkdir(exist_ok=True)
         where = [f"results_dir={folder / 'runs'}", f"cache_dir={folder / 'cache'}", f"hydra.sweep.dir={folder / 'sweep'}"]
-        words = [f"dataset.path={tmp_path / 'mine.csv'}", f"hydra/launcher={launcher}", *SWEEP, *SMALL, *where, *own]
+        words = [f"dataset.path={csv}", f"hydra/launcher={launcher}", *SWEEP, *SMALL, *where, *own]
         line = [sys.executable, str(RUN), "-m", *words]
         with (folder / "output").open("a") as output:
             started.append(subprocess.Popen(line, cwd=folder, stdout=output, stderr=output, text=True))

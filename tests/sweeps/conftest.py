@@ -6,9 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
+
+from tests.cells import write_csv
 
 RUN = Path(__file__).parent.parent.parent / "run.py"
 SMALL = (
@@ -22,14 +22,7 @@ COSTS = ("time", "memory", "per_s", "stretches")
 
 @pytest.fixture(scope="session")
 def csv(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    n = 60
-    frame = pd.DataFrame(
-        {"size": rng.integers(0, 90, n), "colour": rng.choice(["red", "blue"], n), "y": ["a", "b"] * (n // 2)}
-    )
-    path = tmp_path_factory.mktemp("table") / "mine.csv"
-    frame.to_csv(path, index=False)
-    return path
+    return write_csv(tmp_path_factory.mktemp("table") / "mine.csv")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +30,7 @@ def command(csv):
     """The words of `python run.py …` that writes into a folder alone."""
 
     def words(folder, *own):
-        where = [f"{name}={folder / name.split('_')[0]}" for name in ("cache_dir", "results_dir")]
+        where = [f"cache_dir={folder / 'cache'}", f"results_dir={folder / 'runs'}"]
         flags = [word for word in own if word.startswith("-")]
         rest = [word for word in own if word not in flags]
         data = ("dataset=csv", f"dataset.path={csv}") if not any(word.startswith("dataset=") for word in own) else ()
@@ -73,13 +66,13 @@ def start(command):
 def results(folder):
     """Every record, less its costs and the machine, and every synthetic table, by path."""
     found = {}
-    for path in sorted((folder / "results").rglob("record.json")):
+    for path in sorted((folder / "runs").rglob("record.json")):
         plain = json.loads(path.read_text())
         plain["env"] = None
         plain["costs"] = {k: v for k, v in plain["costs"].items() if not any(word in k for word in COSTS)}
         for score in plain["scores"].values():
             score.update(time_s=0, peak_memory_mb=0)
-        name = str(path.parent.relative_to(folder / "results"))
+        name = str(path.parent.relative_to(folder / "runs"))
         found[name] = plain
         if plain["status"] == "done":
             found[f"{name}.csv"] = (path.parent / "synthetic.csv").read_bytes()

@@ -56,7 +56,7 @@ def test_a_full_disk(own_mounts, command, unbroken, tmp_path, kilobytes):
         echo "--- room"
         mount -o remount,size=64m disk
         eval "$1" && echo "status 0"
-        cp -r disk/results results
+        cp -r disk/runs runs
     """
     said, _, then = shell(script, tmp_path, words).partition("--- room")
     assert "status 1" in said or "status 2" in said, said
@@ -84,19 +84,19 @@ def test_files_that_break_off(run, command, unbroken, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["results", "cache"])
-def test_a_folder_that_is_read_only(own_mounts, command, tmp_path, option):
+@pytest.mark.parametrize(("option", "folder"), [("results_dir", "runs"), ("cache_dir", "cache")])
+def test_a_folder_that_is_read_only(own_mounts, command, tmp_path, option, folder):
     """Oracle: a read-only mount; the user is told before a stage begins."""
     words = command(tmp_path / "disk", "-m", "method=smote,copy")
     script = f"""
-        mkdir disk/{option}
-        mount -t tmpfs tmpfs disk/{option}
-        mount -o remount,ro disk/{option}
+        mkdir disk/{folder}
+        mount -t tmpfs tmpfs disk/{folder}
+        mount -o remount,ro disk/{folder}
         eval "$1" || echo "status $?"
     """
     said = shell(script, tmp_path, words)
     assert "status 2" in said
-    check_told(said, f"{option}_dir=", "must be a folder that can be written", "Read-only file system")
+    check_told(said, f"{option}=", "must be a folder that can be written", "Read-only file system")
     assert events(tmp_path / "disk") == []
 
 

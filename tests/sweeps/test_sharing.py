@@ -6,26 +6,15 @@ import pytest
 from conftest import events, results
 
 from harmonic.bench import run_cell
+from tests.cells import DCR, NRS, cell
 
 SMOTE = {"_target_": "baselines.smote.Smote", "k": 3}
-TVAE = {
+TABDDPM = {
     "_target_": "baselines.tabddpm.TabDdpm",
     "budget": "smoke",
     "compute": {"_target_": "harmonic.training.Compute", "accelerator": "cpu", "precision": "32-true"},
 }
-METRICS = {
-    "dcr": {"_target_": "harmonic.metrics.distance.DistanceToClosestRecord"},
-    "nrs": {"_target_": "harmonic.metrics.distance.NewRowSynthesis"},
-}
-
-
-def cell(csv, folder, method, metrics=METRICS, **changes):
-    return {
-        "names": {"method": method["_target_"].rpartition(".")[2].lower(), "model": "none"},
-        "dataset": {"_target_": "harmonic.datasets.File", "path": str(csv), "name": "mine"},
-        **{"method": method, "metrics": metrics, "seed": 0, "n_samples": None, "threads": 1},
-        **{"cache_dir": str(folder / "cache"), "results_dir": str(folder / "results"), **changes},
-    }
+METRICS = {"dcr": DCR, "nrs": NRS}
 
 
 def at_the_same_time(cells):
@@ -36,7 +25,7 @@ def at_the_same_time(cells):
         return pool.map(run_cell, cells, chunksize=1)
 
 
-@pytest.mark.parametrize("method", [SMOTE, TVAE], ids=["smote", "tabddpm"])
+@pytest.mark.parametrize("method", [SMOTE, TABDDPM], ids=["smote", "tabddpm"])
 def test_four_processes_do_a_cell_once(csv, tmp_path, method):
     """Oracle: each stage was begun once and done once; the record is that of a process that was alone."""
     alone, shared = tmp_path / "alone", tmp_path / "shared"
@@ -50,7 +39,7 @@ def test_four_processes_do_a_cell_once(csv, tmp_path, method):
 
 def test_cells_that_share_a_fit_make_it_once(csv, tmp_path):
     """Oracle: four numbers of rows are four samples of one fit."""
-    found = at_the_same_time([cell(csv, tmp_path, TVAE, n_samples=n) for n in (5, 6, 7, 8)])
+    found = at_the_same_time([cell(csv, tmp_path, TABDDPM, n_samples=n) for n in (5, 6, 7, 8)])
     assert [record.error for record in found] == [None] * 4
     assert [line["event"] for line in events(tmp_path, "fit")].count("begin") == 1
     assert [line["event"] for line in events(tmp_path, "sample")].count("begin") == 4
@@ -59,6 +48,6 @@ def test_cells_that_share_a_fit_make_it_once(csv, tmp_path):
 def test_two_metrics_at_a_time_both_stay_in_the_record(csv, tmp_path):
     """Oracle: by hand: four processes with a metric each leave one record with all of them."""
     each = [{name: metric} for name, metric in METRICS.items()] * 2
-    at_the_same_time([cell(csv, tmp_path, SMOTE, metrics) for metrics in each])
+    at_the_same_time([cell(csv, tmp_path, SMOTE, metrics=metrics) for metrics in each])
     (record,) = [value for name, value in results(tmp_path).items() if not name.endswith(".csv")]
     assert set(record["scores"]) == set(METRICS)

@@ -12,11 +12,7 @@ from harmonic.bench import check_cell
 from harmonic.build import build
 from harmonic.datasets import Folder
 from harmonic.errors import BadInput
-from harmonic.keys import fit_key, sample_key, score_key
-from harmonic.lm.footprint import available_bytes
-from harmonic.lm.load import redact
-from harmonic.method import Harmonic
-from harmonic.precedents import (
+from harmonic.estimate.precedents import (
     Job,
     fit_precedents,
     forecast,
@@ -24,12 +20,16 @@ from harmonic.precedents import (
     sample_precedents,
     score_precedents,
 )
+from harmonic.estimate.workload import PROBE_BYTES, Workload, workload
+from harmonic.keys import fit_key, sample_key, score_key
+from harmonic.lm.footprint import available_bytes
+from harmonic.lm.load import redact
+from harmonic.method import Harmonic
 from harmonic.record import Record
 from harmonic.report.estimates import Duration, Estimate, Stage, gigabytes, number
 from harmonic.seed import derive_seed
 from harmonic.store import Store
 from harmonic.table import Split, digest, load_table
-from harmonic.workload import PROBE_BYTES, Workload, workload
 
 CACHED = Duration(0.0, 0.0, "cached")
 NO_RECORD = Duration(None, None, "unknown: no record to go by")

@@ -1,0 +1,1 @@
+"""What a cell will take before it is started: `cell` by stages, from `precedents` in records and a model's `workload`."""
