@@ -272,3 +272,34 @@ def test_sampling_killed_in_the_middle_gives_the_same_table(csv, arguments, tmp_
     assert tables[0] == tables[1]
     assert len(tables[0].splitlines()) == 1501
     assert not list(work.rglob("tries-*"))
+
+
+@pytest.mark.slow
+def test_no_secret_stands_in_anything_that_a_run_leaves(csv, arguments, tmp_path, monkeypatch):
+    """Oracle: secrets put into the environment, looked for in every byte that a cell leaves and says, failed or not."""
+    for name in ("WANDB_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "HARMONIC_ANYTHING"):
+        monkeypatch.setenv(name, "0123456789abcdef0123456789abcdef01234567")
+    own = ["dataset=csv", f"dataset.path={csv}", "method=smote,harmonic", "model=gpt2", f"model.path={tmp_path / 'none'}"]
+    line = [sys.executable, str(RUN), "-m", *[a for a in arguments if a != "model=scratch"], *own, "references=null"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, timeout=200, check=False)
+    assert done.returncode == 1, done.stderr
+    assert {json.loads(path.read_text())["status"] for path in records_in(tmp_path)} == {"done", "failed"}
+    for content in (done.stdout, done.stderr, *(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())):
+        assert b"0123456789abcdef01234567" not in content
+
+
+def test_an_estimate_starts_nothing(command, csv, tmp_path):
+    """Oracle: the folders: neither records nor stages; a line for each stage of the cell and of its references."""
+    status, out, _ = command("dataset=csv", f"dataset.path={csv}", "method=smote", "dry_run=true")
+    assert status == 0
+    assert [out.count(f"| {stage} ") for stage in ("fit", "sample", "score")] == [3, 3, 3]
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_names_that_lead_elsewhere(command, csv, tmp_path):
+    """Oracle: the rule; nothing is written there, or anywhere."""
+    for own in ("label=../../elsewhere", "dataset.name=../elsewhere", f"label={tmp_path}/elsewhere"):
+        check_mistake(command("dataset=csv", f"dataset.path={csv}", "method=copy", own), "must be a plain name", "elsewhere")
+    assert not list(tmp_path.rglob("elsewhere"))
+    assert not (tmp_path / "runs").exists()

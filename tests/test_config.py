@@ -4,11 +4,14 @@ import inspect
 from pathlib import Path
 
 import hydra.utils
+import joblib
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from harmonic import env
 from harmonic.record import Cell
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -138,3 +141,20 @@ def test_names_of_choices_are_names_of_folders():
     for _, name in FILES:
         assert Cell("d", name, name, 0, "k" * 8).folder(Path("r")).parts == ("r", "d", name, name, "seed0-kkkkkkkk")
         assert name == name.lower()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "hydra" / "launcher").glob("*.yaml")))
+def test_every_launcher_is_hydra_s_with_our_defaults(name):
+    """Oracle: the plugin's own options: each key is one, and ours are chosen over what the plugin registers."""
+    if not OmegaConf.has_resolver("workers"):
+        OmegaConf.register_new_resolver("workers", env.workers)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", [f"hydra/launcher={name}", "threads=2"], return_hydra_config=True)
+    launcher = config.hydra.launcher
+    plugin = ConfigStore.instance().repo["hydra"]["launcher"][f"{name}.yaml"].node
+    assert set(launcher) <= set(plugin)
+    assert launcher._target_ == plugin._target_
+    if name == "joblib":
+        assert (launcher.n_jobs, int(launcher.batch_size)) == (max(1, joblib.cpu_count() // 2), 1)
+    else:
+        assert (launcher.cpus_per_task, launcher.name) == (2, "harmonic")

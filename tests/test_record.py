@@ -103,3 +103,16 @@ def test_a_record_is_plain_json(tmp_path):
     plain = json.loads(path.read_text(), parse_constant=refuse)
     assert plain["version"] == 1
     assert read(path).values["mle_published"] is None or math.isnan(read(path).values["mle_published"])
+
+
+def test_a_failure_takes_no_result_away(tmp_path):
+    """Oracle: by hand: a metric that fails on the same rows keeps what was scored; one without rows changes nothing."""
+    path = record(scores={"nrs": score(nrs=1.0)}).write(tmp_path)
+    before = path.read_bytes()
+    error = {"stage": "sample", "type": "Killed", "message": "memory"}
+    record("failed", digests={}, error=error).write(tmp_path)
+    assert path.read_bytes() == before
+    record("failed", scores={"dcr": score(dcr_mean=2.0)}, error={**error, "stage": "score mle"}).write(tmp_path)
+    assert (read(path).status, read(path).values) == ("failed", {"nrs": 1.0, "dcr_mean": 2.0})
+    record(scores={"mle": score(mle_auc=0.5)}).write(tmp_path)
+    assert (read(path).status, len(read(path).values)) == ("done", 3)
