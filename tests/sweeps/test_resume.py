@@ -10,7 +10,7 @@ JOBLIB = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 SIX = ("method=smote,harmonic", "seed=0,1,2", "n_samples=600", "method.k=3")
 TWENTY_FOUR = (
     *("dataset=wine,affairs,placements", "method=smote,gaussian_copula,tabddpm,harmonic", "seed=0,1", "n_samples=600"),
-    *("metrics=default", "references={}", "+method.budget=smoke"),
+    *("metrics=default", "references={copy: {_target_: baselines.copy.Copy}}", "+method.budget=smoke"),
 )
 REFERENCES = ("copy", "independent")
 """Run beside each cell, once for each table and seed."""
