@@ -1,6 +1,7 @@
 """Sweeps that are killed and started again. Oracle: the same sweep, uninterrupted."""
 
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -45,7 +46,12 @@ def test_a_sweep_killed_three_times_ends_as_an_unbroken_one(run, start, tmp_path
     assert results(broken) == expected
     assert {path: path.stat().st_mtime_ns for path in done_before} == done_before
     assert not list(broken.rglob("*.tmp"))
-    assert sum(line["event"] == "done" for line in events(broken)) == sum(line["event"] == "done" for line in events(whole))
+    made, needed = (
+        Counter((line["stage"], line["key"]) for line in events(f) if line["event"] == "done") for f in (broken, whole)
+    )
+    assert made.keys() == needed.keys()
+    # a kill between a stage's last line and its rename makes each of the two workers repeat that one
+    assert made.total() - needed.total() <= 3 * 2
 
 
 @pytest.mark.slow
