@@ -21,10 +21,10 @@ from harmonic.costs import Cost, measured
 from harmonic.errors import BadInput, SamplingFailed, check_name
 from harmonic.infer import describe
 from harmonic.keys import early_key, fit_key, sample_key, score_key
-from harmonic.method import Synthesizer
 from harmonic.record import Cell, Record
 from harmonic.seed import derive_seed
 from harmonic.store import Store, check_writable, copy_atomically
+from harmonic.synthesizer import Synthesizer
 from harmonic.table import Split, coerce, digest, load_table, save_table
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import pandas as pd
 from harmonic.codec import RowCodec
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput
-from harmonic.neighbours import Groups
+from harmonic.examples import Source
 from harmonic.schema import Schema
 from harmonic.table import coerce
 
@@ -75,21 +75,18 @@ class Conditions:
             return [target, *sorted_features]
         return [*sorted_features, target]
 
-    def anchors(
-        self, train: pd.DataFrame, schema: Schema, groups: Groups, rng: np.random.Generator, *, within_class: bool
-    ) -> np.ndarray:
+    def anchors(self, source: Source, encoder: Encoder, rng: np.random.Generator, *, within_class: bool) -> np.ndarray:
         """For each row the number of a group whose answer is near in the known columns, int64, shape (n,).
 
         Args:
-            train: the rows that the groups are of.
-            schema: what the columns mean.
-            groups: examples to choose from.
+            source: the groups to choose from.
+            encoder: fitted on train.
             rng: of the choice.
             within_class: groups of the row's class alone, where it is known.
         """
-        encoder = Encoder.fit(train, schema)
-        mine, theirs = encoder.encode(self.rows), encoder.encode(train)
-        labels, wanted = encoder.target(train)[groups.anchors], encoder.target(self.rows)
+        groups, schema = source.groups, encoder.schema
+        mine, theirs = encoder.encode(self.rows), encoder.encode(source.rows)
+        labels, wanted = encoder.target(source.rows)[groups.anchors], encoder.target(self.rows)
         numeric = [schema.names.index(name) for name in encoder.numeric]
         others = [place for place, name in enumerate(schema.names) if name not in encoder.numeric]
         target = schema.names.index(schema.target)

@@ -1,5 +1,6 @@
 """Where tables come from: a folder of three CSVs, a set inside a dependency, or the user's own file."""
 
+import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ TEST_SHARE = 0.2
 VAL_SHARE = 0.125
 """Of the rows that are not for test: a tenth of all."""
 MIN_ROWS = 10
+FOLDS = 5
 
 Corrections = Mapping[str, Any]
 
@@ -47,6 +49,9 @@ class Folder:
     """Rules that every row written obeys, see `harmonic.constraints`."""
     download: Source | None = None
     """Where the rows can be had."""
+    fold: int | None = None
+    """0 to FOLDS - 1: test rows are left alone, those of train and val are cut into folds, and this one stands for test. For
+    choices, which must not be made on the rows that they are judged by."""
 
     @property
     def path(self) -> Path:
@@ -54,16 +59,20 @@ class Folder:
         return Path(self.data_dir) / self.name
 
     def load(self, seed: int) -> Split:
-        """The published split; the schema is learnt from train alone, and the seed is not used.
+        """The published split, whatever the seed, or a fold of its train and val; the schema is learnt from train alone.
 
         Raises:
-            BadInput: files are missing and cannot be downloaded, or a part does not fit train's schema.
+            BadInput: files are missing and cannot be downloaded, a part does not fit train's schema, or it has no such fold.
         """
+        if self.fold is not None and self.fold not in range(FOLDS):
+            raise BadInput(f"dataset.fold must be null or a number from 0 to {FOLDS - 1}, but is {self.fold}.")
         self.ensure()
         train, val, test = (self._read(part) for part in PARTS)
         schema = _schema(self, train, self.name, f"{self.name}/train.csv")
         tables = {"train": train, "val": val, "test": test}
         parts = {part: coerce(table, schema, f"{self.name}/{part}.csv") for part, table in tables.items()}
+        if self.fold is not None:
+            parts = _of_fold(pd.concat([parts["train"], parts["val"]], ignore_index=True), schema, self.fold, seed)
         return _inspected(Split(self.name, schema, **parts))
 
     def ensure(self) -> Path:
@@ -294,6 +303,17 @@ def _cut(table: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple[
             f"Target {schema.target!r} must vary in train, but {counts.iloc[0]} of {len(table)} rows agree: add rows."
         )
     return schema.restore_dtypes(first), schema.restore_dtypes(second)
+
+
+def _of_fold(table: pd.DataFrame, schema: Schema, fold: int, seed: int) -> dict[str, pd.DataFrame]:
+    """The parts of a split whose test rows are one of FOLDS folds of the table, the same whatever the seed."""
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    kind = KFold if schema.task == "regression" else StratifiedKFold
+    folds = kind(FOLDS, shuffle=True, random_state=derive_seed(0, "folds")).split(table, table[schema.target])
+    rest, test = next(itertools.islice(folds, fold, None))
+    train, val = _cut(schema.restore_dtypes(table.iloc[rest]), schema, VAL_SHARE, seed)
+    return {"train": train, "val": val, "test": schema.restore_dtypes(table.iloc[test])}
 
 
 def _inspected(split: Split) -> Split:

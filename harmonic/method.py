@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segmen
 from harmonic.conditions import Conditions
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.examples import Cells, Examples, Source, make_examples
 from harmonic.lm import load
 from harmonic.lm.batches import Training, plan_batches
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
@@ -30,55 +31,23 @@ from harmonic.table import coerce, load_table, save_table, schema_of
 from harmonic.training import Compute, loss_curve
 
 Order = Literal["shuffled", "fixed"]
-Prompts = Literal["neighbours", "random"]
+Prompts = Literal["neighbours", "random", "generated"]
 Engine = Literal["torch", "vllm"]
 
 PUBLISHED_PROMPT_SEED = 416
 """Row i of the published sampler shows `train.sample(n=k, random_state=416 + i)`."""
 
 
-class Synthesizer(Protocol):
-    """What every method is: HARMONIC and the baselines alike.
-
-    The object holds its configuration and what it learnt; tables, seeds and folders are passed to it. What a method may
-    have besides:
-
-    * `report`, a dictionary that goes into the record (losses, generation counts; of language models `tokens_fit` and
-      `tokens_sample`, from which the runner makes speeds);
-    * `recipe`, a dataclass: what its budget stands for, as part of the result's meaning;
-    * `digest_inputs()`, names and SHA-256 of files of its own that it reads: other contents are another result;
-    * `rows`, how many it holds: all are scored unless n_samples says otherwise;
-    * `learns_from = "val"`: it is fitted on validation rows;
-    * `prompt_rows`, int64, shape (n, k), once `sample` has returned n rows: numbers of the train rows that stood in the
-      prompt of each, in their order; None before. The runner keeps it with the rows. Methods without prompts have none;
-    * `log_likelihood(rows, *, seed, own=None)` and `text_log_likelihoods(texts)`, see `Harmonic`;
-    * `start(train, seed)`, everything of `fit` but the training: what pre-training knows of a table.
-    """
-
-    def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
-        """Learn from train; what must survive a kill is kept in `work_dir`."""
-        ...
-
-    def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
-        """Exactly n valid rows, or an error; what must survive a kill is kept in `work_dir`."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write what was learnt into an existing empty folder."""
-        ...
-
-    def load(self, folder: Path) -> Self:
-        """Take up what `save` wrote."""
-        ...
-
-
 @dataclass(frozen=True)
 class Sampling:
     """How HARMONIC is prompted; none of it touches the fine-tuned weights."""
 
-    prompts: Prompts = "neighbours"
-    """neighbours: the examples of a training instruction, its answer withheld; every kept row is an anchor equally often.
-    random: k random train rows, as published. Both show real rows to the model."""
+    prompts: Prompts = "generated"
+    """Of which rows the examples are made. neighbours: of those of a training instruction, its answer withheld; every kept
+    row is an anchor equally often. random: k random train rows, as published. generated: of rows the method wrote first,
+    prompted with neighbours, so that the prompts of the rows it returns hold nothing of train."""
+    draft_rows: int = 2000
+    """Under prompts=generated, how many rows are written first: as many as train has, but no more than this."""
     wrapped: bool = True
     """Put the prompt in the dialogue form of training; the published sampler leaves it off."""
     decoding: Decoding = field(default_factory=Decoding)
@@ -88,6 +57,7 @@ class Sampling:
     def __post_init__(self) -> None:
         check_choice("method.sampling.prompts", self.prompts, Prompts)
         check_choice("method.sampling.engine", self.engine, Engine)
+        check_at_least("method.sampling.draft_rows", self.draft_rows, 2)
 
 
 class Harmonic:
@@ -96,6 +66,8 @@ class Harmonic:
     Args:
         model: the language model, or "base" (the shipped one), "scratch", a hub id or a folder.
         k: examples per instruction.
+        examples: what they are, see `harmonic.examples.make_examples`: real neighbours, or crossovers of them.
+        pool: how many neighbours crossovers are made of; one less than train has rows at most.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
         label_rule: which groups are kept, see `harmonic.neighbours.make_groups`.
         min_agreement: neighbours that must share the row's class under label_rule=agreement.
@@ -114,6 +86,8 @@ class Harmonic:
         model: load.Backbone | str = "base",
         *,
         k: int = 5,
+        examples: Examples = "crossovers",
+        pool: int = 10,
         distance: Distance = "mixed",
         label_rule: LabelRule = "same_class",
         min_agreement: int = 3,
@@ -127,6 +101,8 @@ class Harmonic:
     ) -> None:
         if not 1 <= k <= MAX_EXAMPLES:
             raise BadInput(f"method.k must lie between 1 and {MAX_EXAMPLES}, but is {k}.")
+        check_choice("method.examples", examples, Examples)
+        check_at_least("method.pool", pool, 1)
         check_choice("method.distance", distance, Distance)
         check_choice("method.label_rule", label_rule, LabelRule)
         check_choice("method.order", order, Order)
@@ -136,6 +112,8 @@ class Harmonic:
         self.backbone = load.backbone(model)
         self.budget, self.max_minutes = check_budget(budget), check_minutes(max_minutes)
         self.k = k
+        self.examples: Examples = examples
+        self.pool = pool
         self.distance: Distance = distance
         self.label_rule: LabelRule = label_rule
         self.min_agreement = min_agreement
@@ -200,7 +178,7 @@ class Harmonic:
         self.groups = make_groups(
             train,
             self.schema,
-            k=self.k,
+            k=self.k if self.examples == "neighbours" else min(self.pool, len(train) - 1),
             distance=self.distance,
             label_rule=self.label_rule,
             min_agreement=self.min_agreement,
@@ -221,15 +199,24 @@ class Harmonic:
             yield [self._training_instruction(int(number), seed, epoch) for number in numbers]
 
     def sampling_prompts(self, n: int, seed: int) -> Iterator[Segments]:
-        """The prompts of the first n tries, without the dialogue form; needs `prepare`."""
-        return (self._bare_prompt(number, seed).text for number in range(n))
+        """The prompts of the first n tries, without the dialogue form; needs `prepare`.
+
+        Under prompts=generated those of the draft: the others are made of what it will hold.
+        """
+        seed = derive_seed(seed, "draft") if self.sampling.prompts == "generated" else seed
+        return (self._bare_prompt(number, seed, self._train_source).text for number in range(n))
+
+    def rows_written(self, n: int) -> int:
+        """How many rows `sample` has the model write for n, the draft included."""
+        return n + (self._draft_size if self.sampling.prompts == "generated" else 0)
 
     def sample(
         self, n: int, *, seed: int, work_dir: Path | None = None, conditions: pd.DataFrame | None = None
     ) -> pd.DataFrame:
         """Exactly n rows the schema accepts, or SamplingFailed; a run that was killed resumes from `work_dir`.
 
-        Sets `prompt_rows`: the train rows that the prompt of each row showed, int64, shape (n, k).
+        Sets `prompt_rows`: the train rows of which cells stood in the prompt of each row, int64, shape (n, k), or (n, pool)
+        for crossovers; (n, 0) under prompts=generated.
 
         Args:
             n: how many.
@@ -241,16 +228,44 @@ class Harmonic:
             if len(conditions) != n:
                 raise BadInput(f"conditions must have a row for each of the {n} wanted, but has {len(conditions)}.")
             return self._complete(Conditions.of(conditions, self.codec, "conditions"), seed, work_dir, empty=True)
-        generation = sample_rows(
+        source, draft = self._source(seed, work_dir)
+        generation = self._write(n, seed, source, work_dir)
+        self.prompt_rows = self._real_rows([self.shown_rows(number, seed, source) for number in generation.numbers], source)
+        return self._table(generation, draft)
+
+    def _write(self, n: int, seed: int, source: Source, work_dir: Path | None) -> Generation:
+        return sample_rows(
             self.writer(self.sampling.decoding, seed),
-            lambda number: self.prompt(number, seed),
+            lambda number: self.prompt(number, seed, source),
             self.codec.read,
             n,
             compute=self.compute,
             work_dir=work_dir,
         )
-        self.prompt_rows = np.array([self.shown_rows(number, seed) for number in generation.numbers])
-        return self._table(generation)
+
+    def _source(self, seed: int, work_dir: Path | None) -> tuple[Source, Generation | None]:
+        """The rows that examples are made of, and how they were written if the method wrote them."""
+        if self.sampling.prompts != "generated":
+            return self._train_source, None
+        draft = self._write(
+            self._draft_size, derive_seed(seed, "draft"), self._train_source, work_dir / "draft" if work_dir else None
+        )
+        encoder = Encoder.fit(self.train, self.schema)
+        size = self.groups.neighbours.shape[1]
+        rows = self._rows(draft)
+        return Source.of_generated(rows, encoder, self.codec, size, within_class=self._within_class), draft
+
+    @property
+    def _train_source(self) -> Source:
+        return Source(self.train, self.cells, self.groups)
+
+    @property
+    def _draft_size(self) -> int:
+        return min(len(self.train), self.sampling.draft_rows)
+
+    def _real_rows(self, shown: Sequence[np.ndarray], source: Source) -> np.ndarray:
+        """`prompt_rows` of prompts that showed these rows of a source."""
+        return np.array(shown) if source.rows is self.train else np.empty((len(shown), 0), dtype=np.int64)
 
     def impute(self, table: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
         """The table with its empty cells filled; what is known stays as it is, and a row without a hole is left alone.
@@ -272,29 +287,38 @@ class Harmonic:
         if decoding.form != "valid":
             raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
         rng = np.random.default_rng(derive_seed(seed, "conditions"))
-        anchors = conditions.anchors(self.train, self.schema, self.groups, rng, within_class=self._within_class)
+        source, draft = self._source(seed, work_dir)
+        encoder = Encoder.fit(self.train, self.schema)
+        anchors = conditions.anchors(source, encoder, rng, within_class=self._within_class)
+        shown = source.groups.neighbours[anchors]
 
         def prompt(row: int, attempt: int) -> Prompt:
             order = self._column_order(seed, "conditions", row, attempt) or list(range(len(self.schema.columns)))
             order = conditions.order(row, self.schema, order, target_last=self._within_class)
             known = {place: conditions.texts[row][place] for place in np.flatnonzero(conditions.known[row]).tolist()}
-            examples = self.groups.neighbours[anchors[row]]
+            examples = self._examples(source.cells, shown[row], seed, "conditions", row, attempt)
             return replace(self._as_dialogue(self._prompt_of(examples, order)), given=known)
 
         writer = self.writer(decoding, seed, empty=empty)
         read = self.codec.read
         generation = complete_rows(writer, prompt, read, len(conditions), compute=self.compute, work_dir=work_dir)
-        self.prompt_rows = self.groups.neighbours[anchors]
-        return conditions.keep(self._table(generation), self.schema)
+        self.prompt_rows = self._real_rows(list(shown), source)
+        return conditions.keep(self._table(generation, draft), self.schema)
 
     @property
     def _within_class(self) -> bool:
         """Whether the examples of a row are of its class."""
         return self.schema.task != "regression" and self.label_rule == "same_class"
 
-    def _table(self, generation: Generation) -> pd.DataFrame:
+    def _table(self, generation: Generation, draft: Generation | None) -> pd.DataFrame:
         self.report |= {"generation": generation.counts(), "masks": generation.by_column(self.schema.names)}
         self.report["tokens_sample"] = generation.tokens
+        if draft is not None:
+            self.report["draft"] = draft.counts()
+            self.report["tokens_sample"] += draft.tokens
+        return self._rows(generation)
+
+    def _rows(self, generation: Generation) -> pd.DataFrame:
         return coerce(pd.DataFrame(generation.rows, columns=self.schema.names), self.schema, "the generated rows")
 
     def writer(self, decoding: Decoding, seed: int, *, empty: bool = True) -> RowWriter:
@@ -317,27 +341,27 @@ class Harmonic:
         """Log-likelihood of every cell in nats, float64, shape (n, c), columns as in the schema.
 
         Each row stands as the answer of a training instruction, in the dialogue form: behind its nearest train rows (by
-        the mixed distance, within its class under label_rule=same_class), its features in an order drawn anew for each
-        row where training draws one.
+        the mixed distance, within its class under label_rule=same_class) or crossovers of them, its features in an order
+        drawn anew for each row where training draws one.
 
         Args:
             rows: n rows of train's schema.
-            seed: of the orders.
+            seed: of the orders and crossovers.
             own: int64, shape (n,): where the rows are rows of train, their numbers there. No row is shown with itself.
             withheld: int64, shape (w,): train rows that no prompt shows, none of them in `own`, so that what is measured of
                 them is what the weights know.
             without_examples: each row stands as the first example instead, where nothing but the prose precedes it.
             masks: as the sampler draws, under its masks; a cell that they forbid has minus infinity.
         """
-        examples = self.nearest_train_rows(rows, own, withheld)
+        shown = self.nearest_train_rows(rows, own, withheld)
         cells = self.codec.cells(rows)
         fixed = list(range(len(self.schema.columns)))
         orders = [self._column_order(seed, "likelihood", number) or fixed for number in range(len(rows))]
 
         def scored(number: int) -> Scored:
             order = orders[number]
-            prompt = instruction(self.schema, [self.codec.row(self.cells[row], order) for row in examples[number]])
-            dialogue = wrap(prompt)
+            examples = self._examples(self.cells, shown[number], seed, "likelihood", number)
+            dialogue = wrap(instruction(self.schema, [self.codec.row(row, order) for row in examples]))
             if without_examples:
                 dialogue = dialogue[:3]  # "Human:", the introduction, "Example one:"
             return Scored(dialogue, self._keys(order), [cells[number][place] for place in order], order)
@@ -356,12 +380,13 @@ class Harmonic:
     def nearest_train_rows(
         self, rows: pd.DataFrame, own: np.ndarray | None = None, withheld: np.ndarray | None = None
     ) -> np.ndarray:
-        """The train rows that `log_likelihood` shows with each row, nearest first, int64, shape (n, k)."""
+        """The train rows whose cells `log_likelihood` shows with each row, nearest first, int64, (n, k) or (n, pool)."""
         encoder = Encoder.fit(self.train, self.schema)
         left = np.setdiff1d(np.arange(len(self.train)), [] if withheld is None else withheld)
         places = None if own is None else np.searchsorted(left, own)
         train = self.train.iloc[left]
-        return left[mixed_neighbours(encoder, rows, train, self.k, within_class=self._within_class, own=places)]
+        size = min(self.groups.neighbours.shape[1], len(train) - (own is not None))
+        return left[mixed_neighbours(encoder, rows, train, size, within_class=self._within_class, own=places)]
 
     def save(self, folder: Path) -> None:
         """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""
@@ -393,34 +418,44 @@ class Harmonic:
 
     def _bare_instruction(self, number: int, seed: int, epoch: int) -> Instruction:
         order = self._column_order(seed, "epoch", epoch, number)
-        examples = [self.codec.row(self.cells[row], order) for row in self.groups.neighbours[number]]
+        examples = self._examples(self.cells, self.groups.neighbours[number], seed, "epoch", epoch, number)
         answer = self.codec.row(self.cells[self.groups.anchors[number]], order)
-        return Instruction(instruction(self.schema, examples), answer)
+        return Instruction(instruction(self.schema, [self.codec.row(row, order) for row in examples]), answer)
+
+    def _examples(self, cells: Cells, group: np.ndarray, *stream: int | str) -> list[list[str]]:
+        rng = np.random.default_rng(derive_seed(0, "examples", *stream))
+        return make_examples(self.examples, cells, group, self.k, rng)
 
     def _training_instruction(self, number: int, seed: int, epoch: int) -> Instruction:
         bare = self._bare_instruction(number, seed, epoch)
         return Instruction(wrap(bare.prompt), bare.answer)
 
-    def prompt(self, number: int, seed: int) -> Prompt:
-        """What the model is shown at try `number`."""
-        return self._as_dialogue(self._bare_prompt(number, seed))
+    def prompt(self, number: int, seed: int, source: Source | None = None) -> Prompt:
+        """What the model is shown at try `number`; of train where no other source is given."""
+        return self._as_dialogue(self._bare_prompt(number, seed, source or self._train_source))
 
     def _as_dialogue(self, bare: Prompt) -> Prompt:
         return replace(bare, text=wrap(bare.text)) if self.sampling.wrapped else bare
 
-    def shown_rows(self, number: int, seed: int) -> np.ndarray:
-        """The train rows that the prompt of try `number` shows, in their order there, int64, shape (k,)."""
+    def shown_rows(self, number: int, seed: int, source: Source | None = None) -> np.ndarray:
+        """The rows of a source (train) whose cells the prompt of try `number` shows, int64, shape (k,) or (pool,)."""
         if self.sampling.prompts == "random":
             return np.random.RandomState(PUBLISHED_PROMPT_SEED + number).choice(len(self.train), self.k, replace=False)
-        lap, place = divmod(number, len(self.groups))
-        return self.groups.neighbours[_anchors(len(self.groups), seed, lap)[place]]
+        groups = source.groups if source else self.groups
+        lap, place = divmod(number, len(groups))
+        return groups.neighbours[_anchors(len(groups), seed, lap)[place]]
 
-    def _bare_prompt(self, number: int, seed: int) -> Prompt:
-        return self._prompt_of(self.shown_rows(number, seed), self._column_order(seed, "prompt", number))
+    def _bare_prompt(self, number: int, seed: int, source: Source) -> Prompt:
+        shown = self.shown_rows(number, seed, source)
+        if self.sampling.prompts == "random":
+            examples = make_examples("neighbours", source.cells, shown, self.k, np.random.default_rng())
+        else:
+            examples = self._examples(source.cells, shown, seed, "prompt", number)
+        return self._prompt_of(examples, self._column_order(seed, "prompt", number))
 
-    def _prompt_of(self, examples: np.ndarray, order: list[int] | None) -> Prompt:
+    def _prompt_of(self, examples: Cells, order: list[int] | None) -> Prompt:
         columns = list(range(len(self.schema.columns))) if order is None else order
-        text = instruction(self.schema, [self.codec.row(self.cells[row], order) for row in examples])
+        text = instruction(self.schema, [self.codec.row(row, order) for row in examples])
         return Prompt(text, self._keys(columns), columns)
 
     def _keys(self, order: Sequence[int]) -> Segments:
@@ -431,9 +466,10 @@ class Harmonic:
         return plan_batches(self._instruction_lengths(), training, derive_seed(seed, "batches"))
 
     def _instruction_lengths(self) -> np.ndarray:
-        """Characters of each instruction, which no order of columns changes; int64, shape (m,)."""
+        """Characters of each instruction, which no order of columns changes, float64, shape (m,); of crossovers the mean."""
         rows = np.array([sum(map(len, row)) for row in self.cells])
-        return rows[self.groups.anchors] + rows[self.groups.neighbours].sum(axis=1)
+        shown = rows[self.groups.neighbours]
+        return rows[self.groups.anchors] + shown.sum(axis=1) * self.k / shown.shape[1]
 
     def _limits(self) -> Limits:
         """A quarter more than the longest row and the longest value of train."""

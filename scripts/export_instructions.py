@@ -18,7 +18,7 @@ from harmonic.errors import BadInput
 from harmonic.method import Harmonic, Sampling
 
 DEFAULTS = {"dataset": "", "out": "", "method": "harmonic_published", "what": "training", "seed": 0}
-FIT_OPTIONS = ("k", "distance", "label_rule", "min_agreement", "order", "row_style", "max_instructions")
+FIT_OPTIONS = ("k", "examples", "pool", "distance", "label_rule", "min_agreement", "order", "row_style", "max_instructions")
 
 
 def main(arguments: list[str]) -> int:

@@ -197,7 +197,8 @@ def quick_harmonic() -> Callable[..., Any]:
     def build(steps: int = 220, model: Any = None, compute: Any = None, **settings: Any) -> Harmonic:
         training = Training("all", min_steps=steps, batch_size=8, learning_rate=5e-3, warmup=0.05, max_length=1024)
         scratch = Scratch(64, 2, 2, 128, vocab_size=300, max_length=1024, training=training)
-        chosen = {"k": 2, "sampling": Sampling(decoding=Decoding(temperature=0.7)), **settings}
+        sampling = Sampling("neighbours", decoding=Decoding(temperature=0.7))
+        chosen = {"k": 2, "sampling": sampling, "examples": "neighbours", **settings}
         return Harmonic(model or scratch, compute=compute or Compute("cpu", "32-true"), **chosen)
 
     return build

@@ -6,7 +6,9 @@ import pytest
 
 from harmonic.codec import RowCodec
 from harmonic.conditions import NEAREST, Conditions
+from harmonic.encoding import Encoder
 from harmonic.errors import BadInput
+from harmonic.examples import Source
 from harmonic.lm.decoding import Decoding
 from harmonic.method import Sampling
 from harmonic.neighbours import Groups
@@ -52,11 +54,12 @@ def test_a_known_class_is_shown_examples_of_its_class(learnt, easy_table):
     wanted = pd.DataFrame({"label": ["yes"] * 20 + ["no"] * 20, "size": [12] * 40})
     conditions = Conditions.of(wanted, codec, "conditions")
     rng = np.random.default_rng(0)
-    anchors = learnt.groups.anchors[conditions.anchors(easy_table, codec.schema, learnt.groups, rng, within_class=True)]
+    source, encoder = Source(easy_table, learnt.cells, learnt.groups), Encoder.fit(easy_table, codec.schema)
+    anchors = learnt.groups.anchors[conditions.anchors(source, encoder, rng, within_class=True)]
     assert easy_table["label"].iloc[anchors].tolist() == wanted["label"].tolist()
     assert (easy_table["size"].iloc[anchors] < 10 + 2 * NEAREST).all()
     assert len(set(anchors[:20])) > 1
-    anywhere = conditions.anchors(easy_table, codec.schema, learnt.groups, rng, within_class=False)
+    anywhere = conditions.anchors(source, encoder, rng, within_class=False)
     assert (easy_table["size"].iloc[learnt.groups.anchors[anywhere]] < 10 + 2 * NEAREST).all()
 
 
@@ -85,7 +88,8 @@ def test_nearness_by_hand():
     train = attach(pd.DataFrame(rows), schema)
     groups = Groups(np.arange(80), np.zeros((80, 2), dtype=np.int64))
     conditions = Conditions.of(pd.DataFrame({"a": [0.9, 8.0]}), RowCodec(schema), "conditions")
-    found = conditions.anchors(train, schema, groups, np.random.default_rng(0), within_class=True)
+    source = Source(train, RowCodec(schema).cells(train), groups)
+    found = conditions.anchors(source, Encoder.fit(train, schema), np.random.default_rng(0), within_class=True)
     assert train["a"].iloc[groups.anchors[found]].tolist() == [1.0, 9.0]
 
 

@@ -80,7 +80,7 @@ def test_every_choice_is_built(group, name):
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "method").glob("*.yaml")))
 def test_every_method_is_a_synthesizer(name):
     """Oracle: the protocol's signatures, which the runner relies on; what a method takes besides has a default."""
-    from harmonic.method import Synthesizer
+    from harmonic.synthesizer import Synthesizer
 
     target = hydra.utils.get_object(composed("method", name)["method"]["_target_"])
     for method in ("fit", "sample", "save", "load"):

@@ -14,9 +14,11 @@ from harmonic.method import PUBLISHED_PROMPT_SEED, Harmonic, Sampling
 from harmonic.schema import Schema, attach
 from harmonic.table import coerce, schema_of
 
+PLAIN = {"k": 3, "order": "fixed", "examples": "neighbours", "sampling": Sampling("neighbours")}
+
 
 def prepared(table, **settings):
-    return Harmonic(**{"k": 3, "order": "fixed", **settings}).prepare(table, seed=0)
+    return Harmonic(**{**PLAIN, **settings}).prepare(table, seed=0)
 
 
 def texts(prompts):

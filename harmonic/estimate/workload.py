@@ -34,7 +34,7 @@ class Workload:
     fit_seed: int
     sample_seed: int
     rows: int
-    """To be written."""
+    """To be written, a draft included."""
     lengths: list[list[float]]
     """Of each planned batch, the tokens of each instruction with its answer and end."""
     loss_tokens: list[float]
@@ -164,7 +164,8 @@ def workload(harmonic: Harmonic, train: pd.DataFrame, n: int, *, fit_seed: int, 
     dialogue = count([HUMAN, ASSISTANT]) if harmonic.sampling.wrapped else 0
     prompts = [count(text) + dialogue for text in harmonic.sampling_prompts(min(n, MOST_PROMPTS), sample_seed)]
     rows = [count(harmonic.codec.row(row)) for row in harmonic.cells]
-    return Workload(harmonic, blueprint, training, fit_seed, sample_seed, n, lengths, loss_tokens, prompts, rows)
+    written = harmonic.rows_written(n)
+    return Workload(harmonic, blueprint, training, fit_seed, sample_seed, written, lengths, loss_tokens, prompts, rows)
 
 
 class _Counter:

@@ -290,11 +290,9 @@ BASE = Pretrained(
     "base",
     dtype="float32",
     training=Training(
-        loss_on="all",
-        epochs=8,
-        min_steps=150,
+        min_steps=30,
         max_steps=400,
-        learning_rate=2e-3,
+        learning_rate=1e-3,
         warmup=0.05,
         weight_decay=0.01,
         max_length=4096,

@@ -18,7 +18,7 @@ from harmonic.lm.base.documents import Reader
 from harmonic.lm.base.pretrain import Recipe, make_batch, make_tokenizer, split_loss, token_losses
 from harmonic.lm.load import BASE, save
 from harmonic.lm.vocabulary import free_slots
-from harmonic.method import Harmonic
+from harmonic.method import Harmonic, Sampling
 from harmonic.metrics.yardsticks import yardsticks
 from harmonic.report.card import model_card
 from harmonic.table import coerce
@@ -95,7 +95,7 @@ def bits(name, rows=60):
     split = load_dataset(name)
     test = np.arange(min(rows, len(split.test)))
     val = np.arange(min(400, len(split.val)))
-    harmonic = Harmonic().start(split.train, 0)
+    harmonic = Harmonic(examples="neighbours").start(split.train, 0)
     scored = split.test.iloc[test].reset_index(drop=True)
     examples = [harmonic.nearest_train_rows(table) for table in (split.val.iloc[val].reset_index(drop=True), scored)]
     guesses = yardsticks(split, *examples, val, test)
@@ -127,7 +127,7 @@ def test_under_masks_every_row_is_valid_at_the_first_try(request, name):
     if name in PAPER:
         request.getfixturevalue("paper_data_dir")
     split = load_dataset(name)
-    harmonic = Harmonic().start(split.train, 0)
+    harmonic = Harmonic(sampling=Sampling("neighbours")).start(split.train, 0)
     rows = harmonic.sample(24, seed=0)
     pd.testing.assert_frame_equal(coerce(rows, split.schema, "rows"), rows)
     assert harmonic.report["generation"]["tried"] == len(rows) == 24

@@ -1,0 +1,68 @@
+"""What an instruction shows: neighbours as they are, or rows put together from the cells of many.
+
+A generator that is shown real rows can hand them through, and neither DCR nor DLT says whose row came out. A crossover is
+no row of anybody: each of its cells is that of one of several neighbours, drawn by itself (uniform crossover, Syswerda
+1989). It keeps what the neighbours have in common, which is what an answer is to be like, and loses who had what.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from harmonic.codec import RowCodec
+from harmonic.encoding import Encoder
+from harmonic.neighbours import Groups, mixed_neighbours
+
+Examples = Literal["neighbours", "crossovers"]
+Cells = Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows that examples are made of: those of train, or those a generator wrote itself."""
+
+    rows: pd.DataFrame
+    """s rows that obey train's schema."""
+    cells: Cells
+    """Their texts."""
+    groups: Groups
+    """Each anchor, a row of these, with the others that its examples are made of."""
+
+    @classmethod
+    def of_generated(
+        cls, rows: pd.DataFrame, encoder: Encoder, codec: RowCodec, size: int, *, within_class: bool
+    ) -> "Source":
+        """Rows a generator wrote, each grouped with its nearest others.
+
+        Args:
+            rows: s rows of train's schema, at least 2.
+            encoder: fitted on train.
+            codec: row to text.
+            size: rows of a group; one less than there are rows at most.
+            within_class: look among the rows of its class, see `mixed_neighbours`.
+        """
+        anchors = np.arange(len(rows))
+        size = min(size, len(rows) - 1)
+        neighbours = mixed_neighbours(encoder, rows, rows, size, within_class=within_class, own=anchors)
+        return cls(rows, codec.cells(rows), Groups(anchors, neighbours))
+
+
+def make_examples(kind: Examples, cells: Cells, group: np.ndarray, k: int, rng: np.random.Generator) -> list[list[str]]:
+    """The k example rows of an instruction as texts, columns in schema order.
+
+    Args:
+        kind: neighbours: the first k rows of the group, in its order. crossovers: k rows, each of whose cells is that of a
+            row of the group drawn for that cell alone, so that an example holds a whole row of the group by chance only.
+        cells: the texts of all rows.
+        group: int64, shape (g,): row numbers; g ≥ k for neighbours.
+        k: how many examples.
+        rng: of the crossovers.
+    """
+    if kind == "neighbours":
+        return [list(cells[row]) for row in group[:k].tolist()]
+    columns = len(cells[0])
+    drawn = group[rng.integers(len(group), size=(k, columns))]
+    return [[cells[row][place] for place, row in enumerate(parents)] for parents in drawn.tolist()]
