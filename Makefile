@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-slurm test-sweep check tables clean
+.PHONY: demo test test-slurm test-sweep check tables report clean
 
 demo: $(INSTALLED) ## HARMONIC against copy, independent and SMOTE on the bundled default, offline
 	$(BIN)/python run.py -m method=smote,harmonic n_samples=2000 model.training.max_steps=150
@@ -26,6 +26,9 @@ check: $(INSTALLED) ## what CI checks besides the tests
 tables: $(INSTALLED) ## results/tables from the committed records, and the base model's card
 	$(BIN)/python scripts/make_tables.py
 	$(BIN)/python scripts/make_base_card.py
+
+report: $(INSTALLED) ## results/report.html: tables and plots on one page, from the same records
+	$(BIN)/python scripts/make_report.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -11,7 +11,10 @@ from harmonic.store import stage_key
 from harmonic.table import Split, digest
 
 VERSIONS = {"fit": 1, "sample": 1, "score": 1}
-"""Raised when a stage's code changes what it computes, so that older results are not taken for new ones."""
+"""Raised when a stage's code changes what it computes, so that older results are not taken for new ones.
+
+A metric that changes alone raises a `version` of its own, and the other metrics' scores are kept.
+"""
 
 Config = Mapping[str, Any]
 """A cell's configuration, see `harmonic.bench.run_cell`."""
@@ -53,7 +56,7 @@ def sample_key(config: Config, fit: str, n: int) -> str:
 
 
 def score_key(config: Config, metric_config: Any, metric: Any, split_digest: str, synthetic_digest: str, fit: str) -> str:
-    """Of a metric's values: its configuration, real and synthetic rows, the generator, the seed, and files it reads."""
+    """Of a metric's values: its configuration and version, real and synthetic rows, generator, seed, and files it reads."""
     return stage_key(
         "score",
         VERSIONS["score"],
@@ -62,6 +65,7 @@ def score_key(config: Config, metric_config: Any, metric: Any, split_digest: str
         synthetic=synthetic_digest,
         fit=fit,
         seed=derive_seed(config["seed"], "score"),
+        **({"metric_version": metric.version} if hasattr(metric, "version") else {}),
         **({"inputs": metric.digest_inputs(), "device": env.device_kind()} if hasattr(metric, "digest_inputs") else {}),
     )
 

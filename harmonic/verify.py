@@ -41,9 +41,14 @@ class Finding:
         """Whether nothing that was checked differs."""
         return self.rows == "same" and not self.differ
 
-    def compare(self, recorded: dict[str, float | None], found: dict[str, float]) -> None:
-        """Take in a metric's values, as recorded and as found."""
-        for key in sorted({*recorded, *found}):
+    def compare(self, metric: str, recorded: dict[str, float | None], found: dict[str, float]) -> None:
+        """Take in a metric's values, as recorded and as found.
+
+        A metric may tell more today than it told the record: what a record does not say cannot be wrong.
+        """
+        if more := len(set(found) - set(recorded)):
+            self.unchecked.append(f"{metric}: {more} of its values are new, the record has none of them")
+        for key in sorted(recorded):
             before, now = _number(recorded.get(key)), _number(found.get(key))
             if before == now or (math.isnan(before) and math.isnan(now)):
                 self.same += 1
@@ -97,7 +102,7 @@ def verify(
             if isinstance(values, str):
                 finding.unchecked.append(f"{name}: {values}")
             else:
-                finding.compare(wanted[name]["values"], values)
+                finding.compare(name, wanted[name]["values"], values)
     except (BadInput, SamplingFailed) as error:
         finding.rows = finding.rows or str(error)
     return finding

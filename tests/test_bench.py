@@ -397,6 +397,22 @@ def test_a_metric_with_other_files_is_another_score(cell, monkeypatch):
     assert asked == ["old", "new"]
 
 
+def test_a_metric_of_another_version_is_another_score(cell, monkeypatch):
+    """Oracle: calls counted: one metric's code changed, and of two the other's score is taken up."""
+    asked = []
+
+    def score(self, split, synthetic, *, seed, synthesizer=None):
+        asked.append(type(self).__name__)
+        return {}
+
+    for name in ("NewRowSynthesis", "DistanceToClosestRecord"):
+        monkeypatch.setattr(f"harmonic.metrics.distance.{name}.__call__", score)
+    for version in (1, 2, 2):
+        monkeypatch.setattr("harmonic.metrics.distance.NewRowSynthesis.version", version, raising=False)
+        run_cell(cell(metrics={"nrs": NRS, "dcr": DCR}))
+    assert asked == ["NewRowSynthesis", "DistanceToClosestRecord", "NewRowSynthesis"]
+
+
 def test_a_metric_that_fails_keeps_what_others_scored(cell, tmp_path, monkeypatch):
     """Oracle: by hand: nndr comes after and is scored all the same; after the repair nothing shows that anything was."""
     nndr = {"_target_": "harmonic.metrics.distance.NearestNeighbourDistanceRatio"}

@@ -1,6 +1,7 @@
 """Loading: the published sets, the bundled sets, the user's own file, and every way in which input can be bad."""
 
 import socket
+from dataclasses import replace
 
 import hydra.utils
 import numpy as np
@@ -64,6 +65,31 @@ def test_configured_digest_is_that_of_the_papers_rows(paper_data_dir, name, part
     assert rows_digest(pd.concat(tables)) == source.rows_digest
     if name == "adult":
         assert rows_digest(read_csv(paper_data_dir / name / "test.csv")) == source.test_rows_digest
+
+
+@pytest.mark.paper_data
+def test_folds_leave_test_alone_and_part_the_rest(paper_data_dir):
+    """Oracle: the published parts: five folds hold each row of train and val once, the classes as often, no row of test."""
+    whole = load_dataset("german", data_dir=paper_data_dir)
+    folds = [replace(configured("german", paper_data_dir), fold=fold).load(seed=3) for fold in range(5)]
+    pool = pd.concat([whole.train, whole.val])
+    stands_in = [pd.concat([fold.train, fold.val, fold.test]) for fold in folds]
+    columns = list(pool.columns)
+    for table in (*stands_in, pd.concat([fold.test for fold in folds])):
+        assert table.sort_values(columns).to_numpy().tolist() == pool.sort_values(columns).to_numpy().tolist()
+    for fold in folds:
+        assert fold.schema == whole.schema
+        assert fold.test["status"].mean() == pytest.approx(pool["status"].mean(), abs=0.01)
+        assert len(fold.val) == pytest.approx(len(fold.train) / 7, abs=1)
+    other_seed = replace(configured("german", paper_data_dir), fold=0).load(seed=4)
+    pd.testing.assert_frame_equal(other_seed.test, folds[0].test)
+
+
+@pytest.mark.paper_data
+@pytest.mark.parametrize("fold", [-1, 5, "all"])
+def test_there_are_five_folds(paper_data_dir, fold):
+    with pytest.raises(BadInput, match=r"dataset\.fold must be null or a number from 0 to 4, but is"):
+        replace(configured("german", paper_data_dir), fold=fold).load(seed=0)
 
 
 @pytest.mark.parametrize("name", BUNDLED_ROWS)

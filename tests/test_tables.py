@@ -2,6 +2,8 @@
 
 import importlib.util
 import math
+import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -176,6 +178,49 @@ def test_the_script_writes_what_the_records_say(script, tmp_path, monkeypatch, c
     assert "0.600 ± 0.141" in contents[0]["wine.md"].decode()
     assert pd.read_csv(tmp_path / "tables" / "wine.csv")[AUC].tolist() == ["0.600 ± 0.141"]
     assert "0.600 ± 0.141" in capsys.readouterr().out
+
+
+def test_the_script_writes_the_papers_tables(script, tmp_path, monkeypatch):
+    """Oracle: the paper's .64±.02 beside our mean by hand, in three forms; two runs write the same bytes."""
+    for seed in range(3):
+        each = record("smote", seed, dataset="german", mle_f1_weighted=0.6 + 0.01 * seed, dcr_mean=2.0)
+        each.write(tmp_path / "runs")
+    monkeypatch.setattr("sys.argv", ["make_tables.py", str(tmp_path / "runs"), str(tmp_path / "tables")])
+    contents = []
+    for _ in range(2):
+        assert script.main() == 0
+        contents.append({path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()})
+    assert contents[0] == contents[1]
+    assert {f"table{number}.{kind}" for number in (1, 2) for kind in ("md", "csv", "tex")} < set(contents[0])
+    assert all(text.endswith(b"\n") and b"\r" not in text for text in contents[0].values())
+    assert "0.64 ± 0.02" in contents[0]["table1.md"].decode()
+    assert "0.610 ± 0.010" in contents[0]["table1.md"].decode()
+    assert r"0.610 $\pm$ 0.010" in contents[0]["table1.tex"].decode()
+    assert (
+        pd.read_csv(tmp_path / "tables" / "table2.csv").query("method == 'smote' and form == 'paper'")["mean"].max() == 2.77
+    )
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+def test_latex_compiles(script, tmp_path, monkeypatch):
+    """Oracle: LaTeX, of names with its special characters and signs it has no font for."""
+    for name in ("a_b & #1 %", "{x} ~^ $y$ <>|", "ß é 日 ☕"):
+        record(name, dataset=name, mle_f1_weighted=0.5, dlt=-0.5).write(tmp_path / "runs")
+    monkeypatch.setattr("sys.argv", ["make_tables.py", str(tmp_path / "runs"), str(tmp_path)])
+    assert script.main() == 0
+    for number in (1, 2):
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"table{number}.tex"]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout[-2000:]
+
+
+def test_a_data_set_called_as_a_table_of_all(script, tmp_path, monkeypatch, capsys):
+    """Oracle: the rule for what a user can cause: one sentence, and nothing written half."""
+    record("smote", dataset="table1").write(tmp_path / "runs")
+    monkeypatch.setattr("sys.argv", ["make_tables.py", str(tmp_path / "runs"), str(tmp_path / "tables")])
+    assert script.main() == 1
+    assert "table1" in capsys.readouterr().err
+    assert not (tmp_path / "tables").exists()
 
 
 def test_the_script_without_records(script, tmp_path, monkeypatch, capsys):

@@ -11,7 +11,7 @@ import pytest
 
 from harmonic.bench import run_cell
 from harmonic.record import read
-from harmonic.verify import verify
+from harmonic.verify import Finding, verify
 from tests.cells import COPY, DCR, NRS, cell, write_csv
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "verify.py"
@@ -74,6 +74,22 @@ def test_a_difference_of_rounding_counts_apart(check, finished):
 
     found = check("rows", nudge)
     assert (found.rounded, found.same, found.holds) == (1, len(read(finished / "record.json").values) - 1, True)
+
+
+def test_what_a_metric_did_not_tell_the_record(check):
+    """Oracle: by hand: a value less in the record is no contradiction, a value more is: it is not found again."""
+
+    def less(record):
+        values = dict(record.scores["nrs"]["values"])
+        del values["nrs_holdout"]
+        return scored(record, "nrs", values=values)
+
+    found = check("rows", less)
+    assert (found.holds, found.differ) == (True, [])
+    assert found.unchecked == ["nrs: 1 of its values are new, the record has none of them"]
+    more = Finding("")
+    more.compare("nrs", {"nrs": 1.0, "gone": 0.5}, {"nrs": 1.0})
+    assert [text.partition(":")[0] for text in more.differ] == ["gone"]
 
 
 def test_other_rows_are_noticed(check, tmp_path):

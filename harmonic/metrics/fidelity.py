@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -30,9 +31,10 @@ class Fidelity:
     falls with fewer rows. An empty cell is a value of its own, so that a generator that leaves cells empty is seen; text
     columns are left out.
 
-    * `shapes`: mean over columns of SDMetrics' `KSComplement` (numbers, dates; an empty cell lies below all numbers) or
+    * `shape:<column>`: of each column, SDMetrics' `KSComplement` (numbers, dates; an empty cell lies below all numbers) or
       `TVComplement` (categories, booleans): 1 less the greatest distance of the two cumulative distributions, or less half
-      the summed differences of frequencies. 0 to 1, greater is better up to `shapes_real`.
+      the summed differences of frequencies. 0 to 1, greater is better up to `shape_real:<column>`.
+    * `shapes`: their mean over columns, with `shapes_real`.
     * `pair_trends`: mean over pairs of columns of SDMetrics' `CorrelationSimilarity` (two numbers: 1 less half the
       difference of Pearson's r, over rows that have both) or `ContingencySimilarity` (any other pair: 1 less half the summed
       differences of joint frequencies, a number in 10 bins of equal width over test's range). 0 to 1, greater is better up
@@ -60,6 +62,8 @@ class Fidelity:
 
     bins: int = 20
     """Bins of a number in mutual information, at most."""
+    version: ClassVar[int] = 2
+    """2: also tells each column's shape."""
 
     def __post_init__(self) -> None:
         check_at_least("metrics.fidelity.bins", self.bins, 2)
@@ -67,22 +71,24 @@ class Fidelity:
     def __call__(
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
     ) -> dict[str, float]:
-        """The three scores and their references by key; see the class."""
+        """The scores and their references by key; see the class."""
         rows = check_rows(split, synthetic, "fidelity")
         seed = derive_seed(seed, "fidelity")
         columns = [column for column in split.schema.columns if column.kind != "text"]
         sides = {"": rows, "_real": split.train}
         n = min(len(rows), len(split.train))
         test = column_values(split.test, columns)
-        scores = {}
+        scores, by_column = {}, {}
         for side, table in sides.items():
             sample = column_values(draw_rows(table, n, seed), columns)
-            scores[f"shapes{side}"] = _mean(column_shape(test[c.name], sample[c.name], c) for c in columns)
+            shapes = {column.name: column_shape(test[column.name], sample[column.name], column) for column in columns}
+            by_column.update({f"shape{side}:{name}": shape for name, shape in shapes.items()})
+            scores[f"shapes{side}"] = _mean(shapes.values())
             scores[f"pair_trends{side}"] = _mean(pair_trends(test, sample, columns))
         information = self._information(split, rows, columns, seed)
         for side in sides:
             scores[f"mi_error{side}"] = _mean(np.abs(information[side] - information["test"]))
-        return scores
+        return {**scores, **by_column}
 
     def _information(self, split: Split, rows: pd.DataFrame, columns: list[Column], seed: int) -> dict[str, np.ndarray]:
         """Normalised mutual information of each pair of columns, on equally many rows of the three sides; NaN on too few."""

@@ -3,20 +3,14 @@
 Two configurations of one method are two rows, told apart by a hash; `label=` on the command line gives them names.
 """
 
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from harmonic.record import Record
-
-HOLE = "–"
-FAILED = "failed"
+from harmonic.report.entries import FAILED, HOLE, summarise
+from harmonic.report.groups import Group, by_dataset, group
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,6 @@ SHEETS = {
 SCORES = tuple(score for sheet in SHEETS.values() for score in sheet)
 COSTS = (Score("time_fit_s", "fit s", places=0), Score("time_sample_s", "sample s", places=0))
 IDENTITY = ("method", "model", "rows", "seeds")
-AS_TRAIN = "as train"
 HOLDOUT = "real hold-out"
 FIRST = ("copy", "independent", HOLDOUT)
 """Rows that the others are read against, in this order."""
@@ -96,22 +89,12 @@ def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
     lacks or that is NaN in any seed is a hole; where a seed failed, its scores say so and are not averaged. A seed that
     failed in a metric keeps what the others scored.
     """
-    by_dataset: dict[str, list[Record]] = {}
-    for record in records:
-        by_dataset.setdefault(record.cell.dataset, []).append(record)
-    return {dataset: _table(group) for dataset, group in sorted(by_dataset.items())}
+    return {dataset: _table(some) for dataset, some in by_dataset(records).items()}
 
 
 def _table(records: Sequence[Record]) -> pd.DataFrame:
     scores = [score for score in SCORES if any(score.key in record.values for record in records)]
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(_meaning(record), []).append(record)
-    lines = [_line(group, scores) for group in groups.values()]
-    names = Counter((line["method"], line["model"], line["rows"]) for line in lines)
-    for meaning, line in zip(groups, lines, strict=True):
-        if names[line["method"], line["model"], line["rows"]] > 1:
-            line["method"] += f" [{hashlib.sha256(meaning.encode()).hexdigest()[:6]}]"
+    lines = [_line(row, scores) for row in group(records)]
     holdout = _holdout_line(records, scores)
     lines += [holdout] if holdout else []
     return pd.DataFrame(sorted(lines, key=_rank)).reset_index(drop=True)
@@ -122,65 +105,36 @@ def _rank(line: dict[str, str]) -> tuple[int, str, str, int]:
     return first, line["method"], line["model"], int(line["rows"]) if line["rows"].isdecimal() else 0
 
 
-def _meaning(record: Record) -> str:
-    """What tells two methods apart: name, model and configuration, less the seed."""
-    config = {name: value for name, value in record.config.items() if name != "seed"}
-    return json.dumps([record.cell.method, record.cell.model, _less_names(config)], sort_keys=True)
-
-
-def _less_names(config: Any) -> Any:
-    """The configuration with classes by name alone, wherever they lie, and without a budget that is not set."""
-    if isinstance(config, list):
-        return [_less_names(part) for part in config]
-    if not isinstance(config, dict):
-        return config
-    kept = {name: value for name, value in config.items() if value is not None or name not in ("budget", "max_minutes")}
-    return {name: value.rpartition(".")[2] if name == "_target_" else _less_names(value) for name, value in kept.items()}
-
-
-def _line(group: Sequence[Record], scores: Sequence[Score]) -> dict[str, str]:
-    cell = group[0].cell
-    line = {
-        "method": cell.method,
-        "model": "" if cell.model == "none" else cell.model,
-        "rows": str(group[0].config["n_samples"] or group[0].fit.get("rows_held") or AS_TRAIN),
-        "seeds": str(len(group)),
-    }
-    failures = sum(record.status == "failed" for record in group)
+def _line(row: Group, scores: Sequence[Score]) -> dict[str, str]:
+    line = {"method": row.method, "model": row.model, "rows": row.rows, "seeds": row.seeds}
     for score in scores:
-        is_known = all(record.status == "done" or score.key in record.values for record in group)
-        line[score.title] = _cell([r.values.get(score.key) for r in group], score.places) if is_known else FAILED
-    has_rows = all(not record.error or record.error["stage"].startswith("score ") for record in group)
+        line[score.title] = FAILED if row.failed_in(score.key) else summarise(row.values(score.key), score.places).text
     for cost in COSTS:
-        line[cost.title] = _cell([r.costs.get(cost.key) for r in group], cost.places) if has_rows else HOLE
-    if failures:
-        line["seeds"] += f" ({failures} failed)"
+        costs = [record.costs.get(cost.key) for record in row.records]
+        line[cost.title] = summarise(costs, cost.places).text if row.has_rows else HOLE
     return line
 
 
 def _holdout_line(records: Sequence[Record], scores: Sequence[Score]) -> dict[str, str] | None:
-    """The real hold-out's own scores, one value per seed: whatever method's record they stand in, they are the same."""
-    by_seed: dict[int, dict[str, float]] = {}
-    for record in records:
-        if record.values:
-            by_seed.setdefault(record.cell.seed, {}).update(record.values)
+    by_seed = holdout_values(records)
     cells = {
-        score.title: _cell([values.get(score.holdout) for values in by_seed.values()], score.places)
+        score.title: summarise([values.get(score.holdout) for values in by_seed.values()], score.places).text
         for score in scores
         if score.holdout
     }
-    if not by_seed or all(cell == HOLE for cell in cells.values()):
+    if not by_seed or all(text == HOLE for text in cells.values()):
         return None
     empty = dict.fromkeys((*(score.title for score in scores), *(cost.title for cost in COSTS)), "")
     return {"method": HOLDOUT, "model": "", "rows": "", "seeds": str(len(by_seed)), **empty, **cells}
 
 
-def _cell(values: Sequence[float | None], places: int) -> str:
-    numbers = np.array(values, dtype=float)
-    if not len(numbers) or np.isnan(numbers).any():
-        return HOLE
-    spread = f" ± {numbers.std(ddof=1):.{places}f}" if len(numbers) > 1 else ""
-    return f"{numbers.mean():.{places}f}{spread}"
+def holdout_values(records: Sequence[Record]) -> dict[int, dict[str, float]]:
+    """Seed to all scores of a data set, of which those of the real hold-out are the same in whatever method's record."""
+    by_seed: dict[int, dict[str, float]] = {}
+    for record in records:
+        if record.values:
+            by_seed.setdefault(record.cell.seed, {}).update(record.values)
+    return by_seed
 
 
 def sheets(table: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -129,6 +129,17 @@ def test_mutual_information_by_loop() -> None:
     assert expected[2] == pytest.approx(1.0)
 
 
+def test_each_column_has_its_shape(split: Split) -> None:
+    """By hand: `column_shape` of each column that is no text, train's beside it; their mean is `shapes`."""
+    rows = linked(600, 5)
+    scores = Fidelity()(split, rows, seed=0)
+    for key, table in (("shape", rows), ("shape_real", split.train)):
+        shapes = {name.partition(":")[2]: value for name, value in scores.items() if name.startswith(f"{key}:")}
+        assert list(shapes) == ["x", "z", "c", "d", "y"]
+        assert shapes["x"] == column_shape(split.test["x"], table["x"], NUMBER)
+        assert scores[key.replace("shape", "shapes")] == pytest.approx(np.mean(list(shapes.values())), abs=1e-12)
+
+
 def test_a_copy_of_train_is_the_reference(split: Split) -> None:
     """Bit for bit: its rows are the reference's."""
     scores = Fidelity()(split, split.train, seed=0)

@@ -1,0 +1,157 @@
+"""Records put together into the rows of a table: one method, one model, one configuration, over seeds."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harmonic.record import Record
+
+AS_TRAIN = "as train"
+REFERENCES = ("copy", "independent", "holdout")
+"""What every table begins with, in this order."""
+MODULES = ("baselines.copy.", "baselines.independent.", "baselines.holdout.", "baselines.controls.")
+"""Where the methods live that nobody competes with: floor, ceiling, and tables with known faults."""
+WORK = (("batches_done", "steps"), ("steps_done", "steps"), ("batches", "steps"), ("epochs_done", "epochs"))
+"""How methods tell how long they trained, the finest first; `recipe` has what others were asked for."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The records that make one row."""
+
+    method: str
+    """With a hash behind it where two configurations of a data set have the name."""
+    model: str
+    """Empty for a method without a language model."""
+    rows: str
+    """How many rows were asked for; `AS_TRAIN` by default."""
+    records: tuple[Record, ...]
+
+    @property
+    def seeds(self) -> str:
+        """How many, and how many of them failed."""
+        failed = sum(record.status == "failed" for record in self.records)
+        return f"{len(self.records)} ({failed} failed)" if failed else str(len(self.records))
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are read against it rather than compared with it."""
+        first = self.records[0]
+        target = str(first.config.get("method", {}).get("_target_", ""))
+        return target.startswith(MODULES) or first.cell.method in REFERENCES
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether every seed came as far as a synthetic table."""
+        return all(not record.error or record.error["stage"].startswith("score ") for record in self.records)
+
+    def values(self, key: str) -> list[float | None]:
+        """A score of each record."""
+        return [record.values.get(key) for record in self.records]
+
+    def by_seed(self, key: str) -> dict[int, float]:
+        """A score by seed, where it is a number; a seed that has two records has none."""
+        counts = Counter(record.cell.seed for record in self.records)
+        pairs = ((record.cell.seed, record.values.get(key)) for record in self.records)
+        return {seed: value for seed, value in pairs if value is not None and math.isfinite(value) and counts[seed] == 1}
+
+    def failed_in(self, key: str) -> bool:
+        """Whether a seed failed that has no such score: what it would have is no hole."""
+        return any(record.status == "failed" and key not in record.values for record in self.records)
+
+    def budget(self) -> str:
+        """What the records say of how long the method trained: the budget's name, steps or epochs done, the limit set."""
+        names = [_budget_name(record) for record in self.records]
+        limits = [record.config.get("method", {}).get("max_minutes") for record in self.records]
+        limited = [f"at most {limit:g} min" for limit in limits if limit is not None]
+        return ", ".join(dict.fromkeys(part for part in (*names, _work(self.records), *limited) if part))
+
+
+def by_dataset(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records by the name of their data set, in order of name; a fold of one is another, since it has other test rows."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        fold = record.config.get("dataset", {}).get("fold")
+        name = record.cell.dataset if fold is None else f"{record.cell.dataset}, fold {fold}"
+        found.setdefault(name, []).append(record)
+    return dict(sorted(found.items()))
+
+
+def group(records: Sequence[Record]) -> list[Group]:
+    """The rows of one data set's records, as they first appear."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(_meaning(record), []).append(record)
+    names = [(some[0].cell.method, _model(some[0]), _rows(some[0])) for some in found.values()]
+    counts = Counter(names)
+    return [
+        Group(_name(method, meaning, counts[method, model, rows] > 1), model, rows, tuple(some))
+        for (method, model, rows), (meaning, some) in zip(names, found.items(), strict=True)
+    ]
+
+
+def titles(groups: Sequence[Group]) -> list[str]:
+    """A short name for each row, all different: method, model, and rows where it takes them."""
+    short = [f"{row.method} ({row.model})" if row.model else row.method for row in groups]
+    counts = Counter(short)
+    return [
+        name if counts[name] == 1 else f"{name}, {row.rows if row.rows == AS_TRAIN else f'{row.rows} rows'}"
+        for name, row in zip(short, groups, strict=True)
+    ]
+
+
+def _budget_name(record: Record) -> str:
+    """The budget's name where it says all; a language model's recipe, or epochs that were given, speak for themselves."""
+    method = record.config.get("method", {})
+    is_plain = "budget" in method and "model" not in method and not (method.get("epochs") or method.get("steps"))
+    return str(method.get("budget") or ("default" if is_plain else ""))
+
+
+def _work(records: Sequence[Record]) -> str:
+    """Steps or epochs done, least to most."""
+    for key, unit in WORK:
+        counts = [record.fit[key] for record in records if record.fit.get(key)]
+        if counts:
+            return f"{_span(counts)} {unit}"
+    asked = [record.fit["recipe"]["epochs"] for record in records if record.fit.get("recipe", {}).get("epochs")]
+    return f"up to {_span(asked)} epochs" if asked else ""
+
+
+def _span(counts: Sequence[float]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:g}" if low == high else f"{low:g}–{high:g}"
+
+
+def _name(method: str, meaning: str, is_shared: bool) -> str:
+    return f"{method} [{hashlib.sha256(meaning.encode()).hexdigest()[:6]}]" if is_shared else method
+
+
+def _model(record: Record) -> str:
+    return "" if record.cell.model == "none" else record.cell.model
+
+
+def _rows(record: Record) -> str:
+    return str(record.config["n_samples"] or record.fit.get("rows_held") or AS_TRAIN)
+
+
+def _meaning(record: Record) -> str:
+    """What tells two methods apart: name, model and configuration; not the seed, nor a model it has no use for."""
+    config = {name: value for name, value in record.config.items() if name not in ("seed", "names")}
+    return json.dumps([record.cell.method, record.cell.model, _less_names(config)], sort_keys=True)
+
+
+def _less_names(config: Any) -> Any:
+    """The configuration with classes by name alone, wherever they lie, and without what is not set.
+
+    Options come later than records: what is none or empty today was not there before.
+    """
+    if isinstance(config, list):
+        return [_less_names(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    kept = {name: value for name, value in config.items() if value is not None and value not in ([], {})}
+    return {name: value.rpartition(".")[2] if name == "_target_" else _less_names(value) for name, value in kept.items()}

@@ -1,0 +1,90 @@
+"""Methods over several data sets: which can be ranked together, and how."""
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harmonic.record import Record
+from harmonic.report.entries import summarise
+from harmonic.report.groups import Group, by_dataset, group
+from harmonic.report.significance import Ranking, rank
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What methods are ranked by."""
+
+    title: str
+    keys: tuple[str, ...]
+    """The first that a method has counts: classes have F1, numbers R²."""
+    ideal: float | None = None
+    """The nearer the better; None where greater is better."""
+
+
+CRITERIA = (
+    Criterion("utility: MLE, F1 macro or R²", ("mle_f1_macro", "mle_r2")),
+    Criterion("fidelity: AUC of a classifier that tells the rows from real ones, nearest to .5", ("c2st_auc",), 0.5),
+    Criterion("privacy: AUC of the strongest membership attack, nearest to .5", ("mia_auc",), 0.5),
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Methods ranked by one criterion over the data sets where all of them have it."""
+
+    criterion: Criterion
+    ranking: Ranking
+    datasets: tuple[str, ...]
+    datasets_left_out: tuple[str, ...]
+    """Too few methods have the score there."""
+    methods_left_out: tuple[str, ...]
+    """They lack it on one of the data sets, or have it in several configurations."""
+
+
+def standing(records: Sequence[Record], criterion: Criterion) -> Standing | None:
+    """Methods ranked by a criterion; None where no two data sets have two methods in common.
+
+    Ranks ask every method on every data set. Of all choices of two data sets or more, with the methods that have no hole on
+    them, the one with the most results counts, and of equal ones that with more data sets. References are not ranked; each
+    method counts by its mean over seeds, and one with several configurations on a data set is none that could be named.
+    """
+    losses = {dataset: _losses(some, criterion) for dataset, some in by_dataset(records).items()}
+    losses = {dataset: found for dataset, found in losses.items() if found}
+    names = sorted(set().union(*losses.values()))
+    best: tuple[tuple[str, ...], list[str]] = ((), [])
+    for count in range(len(losses), 1, -1):
+        for datasets in itertools.combinations(losses, count):
+            shared = [name for name in names if all(name in losses[dataset] for dataset in datasets)]
+            if len(shared) >= 2 and len(datasets) * len(shared) > len(best[0]) * len(best[1]):
+                best = (datasets, shared)
+    datasets, shared = best
+    if not datasets:
+        return None
+    ranking = rank({name: [losses[dataset][name] for dataset in datasets] for name in shared})
+    return Standing(
+        criterion,
+        ranking,
+        datasets,
+        tuple(dataset for dataset in losses if dataset not in datasets),
+        tuple(name for name in names if name not in shared),
+    )
+
+
+def _losses(records: Sequence[Record], criterion: Criterion) -> Mapping[str, float]:
+    """What each method of a data set that can be ranked falls short by."""
+    rows = [row for row in group(records) if not row.is_reference]
+    counts = Counter(map(_name, rows))
+    losses = {}
+    for row in rows:
+        entries = [summarise(row.values(key), 0) for key in criterion.keys]
+        means = [entry.mean for entry in entries if entry.state == "value"]
+        if means and counts[_name(row)] == 1:
+            losses[_name(row)] = -means[0] if criterion.ideal is None else abs(means[0] - criterion.ideal)
+    return losses
+
+
+def _name(row: Group) -> str:
+    """A method across data sets: its name and model, whatever its configuration there."""
+    cell = row.records[0].cell
+    return f"{cell.method} ({row.model})" if row.model else cell.method

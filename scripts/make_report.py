@@ -1,0 +1,46 @@
+"""Write the report, one HTML file, from records: `python scripts/make_report.py [results/runs] [results/report.html]`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from harmonic.errors import check_name
+from harmonic.record import FILE, read
+from harmonic.report.groups import by_dataset
+from harmonic.report.page import Report, Source
+from harmonic.report.pictures import of_all, of_dataset
+from harmonic.report.plots import save_png
+
+
+def main() -> int:
+    """Write the report and, if asked for, its plots as files; exit status 1 where there are no records."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="?", type=Path, default=Path("results/runs"), help="folder of records")
+    parser.add_argument("out", nargs="?", type=Path, default=Path("results/report.html"), help="file to write")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots there too, as PNG")
+    arguments = parser.parse_args()
+    paths = sorted(arguments.runs.rglob(FILE))
+    if not paths:
+        print(f"{arguments.runs} must hold record.json files, but holds none: run `python run.py` first.", file=sys.stderr)
+        return 1
+    here = arguments.out.parent
+    sources = [Source(read(path), Path(os.path.relpath(path, here)).as_posix()) for path in paths]
+    records = [source.record for source in sources]
+    pictures = {"": of_all(records), **{name: of_dataset(some) for name, some in by_dataset(records).items()}}
+    here.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(Report(sources, pictures).html(), encoding="utf-8", newline="\n")
+    print(arguments.out)
+    if arguments.plots:
+        arguments.plots.mkdir(parents=True, exist_ok=True)
+        for dataset, some in pictures.items():
+            check_name("a record's data set", dataset or "all")
+            for picture in some:
+                path = arguments.plots / f"{dataset or 'all'}_{picture.name}.png"
+                save_png(picture.figure, path)
+                print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

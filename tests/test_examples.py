@@ -1,0 +1,135 @@
+"""What prompts show. Oracles: the cells of the group, column by column, and the rows that must not be among them."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harmonic.encoding import Encoder
+from harmonic.examples import Source, make_examples
+from harmonic.lm.decoding import Decoding
+from harmonic.method import Harmonic, Sampling
+from harmonic.metrics.attacks.prompt_copy import PromptCopy
+from harmonic.table import Split
+
+CELLS = [[f"{column}{row}" for column in "abc"] for row in range(9)]
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def generated(learnt, easy_table, quick_harmonic, tmp_path_factory):
+    """The learnt model, prompted with rows of its own; and what it wrote."""
+    folder = tmp_path_factory.mktemp("learnt")
+    learnt.save(folder)
+    settings = {"examples": "crossovers", "pool": 4, "sampling": Sampling("generated", decoding=Decoding(temperature=0.7))}
+    method = quick_harmonic(**settings).load(folder)
+    return method, method.sample(len(easy_table), seed=0)
+
+
+def test_neighbours_are_shown_as_they_are():
+    assert make_examples("neighbours", CELLS, np.array([7, 2, 5]), 2, rng()) == [CELLS[7], CELLS[2]]
+
+
+def test_each_cell_of_a_crossover_is_that_of_any_row_of_the_group():
+    """Oracle: the group's cells of that column, each as often; and a row's cells together as often as chance has it."""
+    group = np.array([1, 4, 6])
+    rows = make_examples("crossovers", CELLS, group, 3000, rng())
+    for place, column in enumerate("abc"):
+        counts = Counter(row[place] for row in rows)
+        assert counts.keys() == {f"{column}{number}" for number in group}
+        assert min(counts.values()) > 900
+    whole = sum(row in [CELLS[number] for number in group] for row in rows) / len(rows)
+    assert whole == pytest.approx(3 / 3**3, abs=0.02)
+
+
+def test_crossovers_are_drawn_anew_in_each_epoch_and_alike_for_a_seed(easy_table):
+    one, again = (
+        Harmonic(k=3, pool=5, order="fixed").prepare(easy_table, seed=0).training_instructions(0, epoch) for epoch in (0, 0)
+    )
+    other = Harmonic(k=3, pool=5, order="fixed").prepare(easy_table, seed=0).training_instructions(0, 1)
+    texts = [["".join(item.prompt) for item in items] for items in (one, again, other)]
+    assert texts[0] == texts[1]
+    assert sum(a == b for a, b in zip(texts[0], texts[2], strict=True)) < len(easy_table) / 4
+
+
+def test_a_training_prompt_holds_no_cell_of_its_answer_alone(easy_table):
+    """Oracle: the group, in which the anchor is not: its examples are made without it."""
+    harmonic = Harmonic(k=3, pool=5).prepare(easy_table, seed=0)
+    assert harmonic.groups.neighbours.shape == (len(easy_table), 5)
+    assert not (harmonic.groups.neighbours == harmonic.groups.anchors[:, None]).any()
+
+
+def test_a_pool_larger_than_the_table_is_all_of_it(easy_table):
+    assert Harmonic(k=3, pool=500).prepare(easy_table, seed=0).groups.neighbours.shape[1] == len(easy_table) - 1
+
+
+def test_groups_of_generated_rows_are_of_one_class_without_the_anchor(learnt, easy_table):
+    """Oracle: labels and numbers."""
+    rows = easy_table.iloc[::-1].reset_index(drop=True)
+    rows.attrs = easy_table.attrs
+    encoder = Encoder.fit(easy_table, learnt.schema)
+    source = Source.of_generated(rows, encoder, learnt.codec, 4, within_class=True)
+    labels = rows["label"].to_numpy()
+    assert (labels[source.groups.neighbours] == labels[:, None]).all()
+    assert not (source.groups.neighbours == source.groups.anchors[:, None]).any()
+
+
+def test_prompts_of_generated_rows_hold_those_alone(generated, easy_table, monkeypatch):
+    """Oracle: every example cell is one of the draft; and the draft is no train row handed on, or not all would be new."""
+    method, rows = generated
+    source, draft = method._source(0, None)
+    assert draft.tried >= len(draft.rows) == len(easy_table)
+    written = set(map(tuple, source.cells))
+    columns = [set(column) for column in zip(*source.cells, strict=True)]
+    shown = []
+    monkeypatch.setattr(method, "_prompt_of", lambda examples, order: shown.extend(examples))
+    for number in range(30):
+        method._bare_prompt(number, 0, source)
+    assert len(shown) == 30 * method.k
+    assert all(cell in known for row in shown for cell, known in zip(row, columns, strict=True))
+    assert written != set(map(tuple, method.cells))
+    assert len(rows) == len(easy_table)
+
+
+def test_what_generated_prompts_report(generated, easy_table, easy_schema):
+    """Oracle: the sums of both passes; no train row was shown, so none can be exposed."""
+    method, rows = generated
+    report = method.report
+    passes = report["draft"], report["generation"]
+    assert report["tokens_sample"] == sum(one["new_tokens"] + one["prompt_tokens"] for one in passes)
+    assert method.prompt_rows.shape == (len(rows), 0)
+    split = Split("easy", easy_schema, easy_table, easy_table, easy_table.head(20).copy())
+    scores = PromptCopy()(split, rows, seed=0, synthesizer=method)
+    assert scores["prompt_rows_shown"] == scores["prompt_rows_exposed"] == scores["prompt_copy_verbatim"] == 0
+    assert "prompt_copy_share" not in scores
+
+
+def test_generated_rows_are_the_same_for_a_seed_also_after_a_kill(generated, easy_table, tmp_path):
+    """Oracle: repetition; from the shards that a kill behind the draft leaves, and from none."""
+    method, rows = generated
+    pd.testing.assert_frame_equal(method.sample(len(rows), seed=0, work_dir=tmp_path), rows)
+    for shard in tmp_path.glob("*.json"):
+        shard.unlink()
+    assert list((tmp_path / "draft").glob("*.json"))
+    pd.testing.assert_frame_equal(method.sample(len(rows), seed=0, work_dir=tmp_path), rows)
+    assert not method.sample(len(rows), seed=1).equals(rows)
+
+
+def test_a_draft_is_as_large_as_train_at_most(easy_table):
+    method = Harmonic(sampling=Sampling(draft_rows=7)).prepare(easy_table, seed=0)
+    assert method.rows_written(100) == 107
+    assert Harmonic().prepare(easy_table, seed=0).rows_written(100) == 100 + len(easy_table)
+    assert Harmonic(sampling=Sampling("neighbours")).prepare(easy_table, seed=0).rows_written(100) == 100
+
+
+def test_conditions_hold_under_generated_prompts(generated, easy_table):
+    """Oracle: the cells that were given."""
+    method, _ = generated
+    wanted = pd.DataFrame({"label": ["yes", "no"] * 6})
+    rows = method.sample(12, seed=0, conditions=wanted)
+    assert rows["label"].tolist() == wanted["label"].tolist()
+    assert method.prompt_rows.shape == (12, 0)
