@@ -290,7 +290,8 @@ BASE = Pretrained(
     "base",
     dtype="float32",
     training=Training(
-        min_steps=30,
+        epochs=2,
+        min_steps=60,
         max_steps=400,
         learning_rate=1e-3,
         warmup=0.05,

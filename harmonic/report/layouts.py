@@ -58,7 +58,7 @@ NOTES = (
     "are means and, from two seeds on, ± standard deviations (n - 1); – is a figure that is not there, *failed* one "
     "that a cell failed on, and nothing is averaged around either.",
     "copy is train itself, the paper's Original; independent has its columns drawn one by one; holdout are real rows "
-    "that nobody trained on. Others are read against them. harmonic_published follows the authors' code to the letter, "
+    "that nobody trained on. Others are read against them. harmonic_published does what the authors' code does, "
     "harmonic is ours. Where the paper has CTAB-GAN we have its successor CTAB-GAN+; its GReaT is on distilgpt2, its "
     "HARMONIC on LLaMA-2-7b-chat. Ours are on the model named, and trained for as long as the budget says.",
     "**best** and _second best_ are marked where they are better than every other method of as many rows that shares "
