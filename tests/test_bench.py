@@ -169,15 +169,16 @@ def test_a_record_holds_tokens_per_second(cell):
 def test_what_the_prompts_showed_is_kept_with_the_rows(cell, tmp_path, monkeypatch):
     """Oracle: the metric's score of the run that sampled; rows cached without it are refused in a sentence."""
     copying = {"_target_": "harmonic.metrics.attacks.prompt_copy.PromptCopy", "tail": 0.02}
-    run_cell(cell(HARMONIC, metrics={"nrs": NRS}))
+    method = {**HARMONIC, "sampling": {"_target_": "harmonic.method.Sampling", "prompts": "neighbours"}}
+    run_cell(cell(method, metrics={"nrs": NRS}))
     (kept,) = (tmp_path / "cache" / "sample").rglob("prompt_rows.npy")
-    assert np.load(kept).shape == (42, 2)
+    assert np.load(kept).shape == (42, 10)
     monkeypatch.setattr("harmonic.method.Harmonic.sample", interrupt)
-    done = run_cell(cell(HARMONIC, metrics={"nrs": NRS, "copying": copying}))
+    done = run_cell(cell(method, metrics={"nrs": NRS, "copying": copying}))
     assert done.error is None
     assert done.values["prompt_rows_shown"] == len(np.unique(np.load(kept))) / 42
     kept.unlink()
-    failed = run_cell(cell(HARMONIC, metrics={"copying": {**copying, "tail": 0.03}}))
+    failed = run_cell(cell(method, metrics={"copying": {**copying, "tail": 0.03}}))
     assert (failed.error["stage"], failed.error["type"]) == ("score copying", "BadInput")
     assert run_cell(cell(COPY, metrics={"copying": copying})).values == {}
 

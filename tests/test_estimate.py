@@ -91,7 +91,7 @@ def test_what_is_cached_takes_no_time(cell):
 
 
 def test_tokens_are_those_that_a_fit_reads(cell, monkeypatch):
-    """Oracle: every batch of the fit itself, padding left out; the sampler's prompts with train's rows as answers."""
+    """Oracle: every batch of the fit itself, padding left out; the draft's prompts with train's rows as answers."""
     read, original = [], FineTuning.training_step
 
     def reading(self, batch, number):
@@ -107,9 +107,10 @@ def test_tokens_are_those_that_a_fit_reads(cell, monkeypatch):
     assert planned.lengths == read
     assert len({sum(batch) for batch in read}) > 1
     assert (planned.steps, planned.fit_tokens) == (len(read), sum(map(sum, read)))
-    prompts = [fitted.encoder.encode(fitted.prompt(number, seeds["sample_seed"]).text) for number in range(50)]
+    draft_seed = derive_seed(seeds["sample_seed"], "draft")
+    prompts = [fitted.encoder.encode(fitted.prompt(number, draft_seed).text) for number in range(50)]
     answers = [fitted.encoder.encode(fitted.codec.row(row)) for row in fitted.cells]
-    by_hand = sum(map(len, prompts)) + 50 * np.mean([len(answer) for answer in answers])
+    by_hand = (50 + len(split.train)) * (np.mean(list(map(len, prompts))) + np.mean(list(map(len, answers))))
     assert planned.sample_tokens == pytest.approx(by_hand)
 
 
