@@ -422,9 +422,11 @@ class Harmonic:
         answer = self.codec.row(self.cells[self.groups.anchors[number]], order)
         return Instruction(instruction(self.schema, [self.codec.row(row, order) for row in examples]), answer)
 
-    def _examples(self, cells: Cells, group: np.ndarray, *stream: int | str) -> list[list[str]]:
+    def _examples(
+        self, cells: Cells, group: np.ndarray, *stream: int | str, kind: Examples | None = None
+    ) -> list[list[str]]:
         rng = np.random.default_rng(derive_seed(0, "examples", *stream))
-        return make_examples(self.examples, cells, group, self.k, rng)
+        return make_examples(kind or self.examples, cells, group, self.k, rng)
 
     def _training_instruction(self, number: int, seed: int, epoch: int) -> Instruction:
         bare = self._bare_instruction(number, seed, epoch)
@@ -446,11 +448,9 @@ class Harmonic:
         return groups.neighbours[_anchors(len(groups), seed, lap)[place]]
 
     def _bare_prompt(self, number: int, seed: int, source: Source) -> Prompt:
+        kind = "neighbours" if self.sampling.prompts == "random" else self.examples
         shown = self.shown_rows(number, seed, source)
-        if self.sampling.prompts == "random":
-            examples = make_examples("neighbours", source.cells, shown, self.k, np.random.default_rng())
-        else:
-            examples = self._examples(source.cells, shown, seed, "prompt", number)
+        examples = self._examples(source.cells, shown, seed, "prompt", number, kind=kind)
         return self._prompt_of(examples, self._column_order(seed, "prompt", number))
 
     def _prompt_of(self, examples: Cells, order: list[int] | None) -> Prompt:
