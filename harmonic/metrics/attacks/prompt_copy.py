@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -44,8 +44,8 @@ class PromptCopy:
       prompts of the partners. `exposed_rows` names them.
 
     A method without prompts has no score: the result is empty. One whose prompts show no train row (`prompt_rows` of shape
-    (n, 0)) has nothing to copy: what counts shown rows is 0, and there is no share. Where a prompt holds cells of several
-    train rows, each of those rows counts as shown.
+    (n, 0)) has nothing to copy: what counts shown rows is 0, and there is nothing else to say. Where a prompt holds cells of
+    several train rows, each of those rows counts as shown.
 
     What it cannot see: what separates copying from locality. Where a prompt holds neighbours of one another, an output near
     any of them is near to its prompt even if the generator never copies: there a share above .5, or more exposed rows than
@@ -58,6 +58,8 @@ class PromptCopy:
     comes of them; that rows in the context come out again: arXiv 2507.17066.
     """
 
+    version: ClassVar[int] = 2
+    """2: knows prompts without train rows."""
     tail: float = 0.02
     """The quantile of the hold-out's distances to train below which a shown row counts as exposed."""
 
@@ -67,10 +69,8 @@ class PromptCopy:
             return {}
         rows = check_rows(split, synthetic, "prompt_copy", at_least=2)
         prompts = _checked(synthesizer.prompt_rows, len(rows), len(split.train))
-        near = _Nearness.of(split, rows, self.tail)
         if not prompts.shape[1]:
-            of_none = ("prompt_copy_verbatim", "prompt_rows_shown", "prompt_rows_exposed")
-            return {**dict.fromkeys(of_none, 0.0), "prompt_copy_verbatim_holdout": near.verbatim_holdout}
+            return {"prompt_rows_shown": 0.0, "prompt_rows_exposed": 0.0}
         rng = np.random.default_rng(derive_seed(seed, "prompt_copy"))
         is_class = split.schema.task != "regression"
         labels = split.encoder.target(rows) if is_class else np.zeros(len(rows), dtype=np.int64)
@@ -79,6 +79,7 @@ class PromptCopy:
         if len(paired_rows) < len(rows):
             reason = "no other row of their class had another prompt"
             log.warning("prompt_copy: %d of %d rows are not compared: %s.", len(rows) - len(paired_rows), len(rows), reason)
+        near = _Nearness.of(split, rows, self.tail)
         mine, others = prompts[paired_rows], prompts[partners[paired_rows]]
         in_mine = (others[:, :, None] == mine[:, None, :]).any(axis=2)
         in_others = (mine[:, :, None] == others[:, None, :]).any(axis=2)
