@@ -22,7 +22,7 @@ from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
 from harmonic.lm.module import fine_tune
-from harmonic.lm.sampler import Generation, RowWriter, complete_rows, sample_rows
+from harmonic.lm.sampler import Generation, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, make_groups, mixed_neighbours
@@ -228,28 +228,29 @@ class Harmonic:
             if len(conditions) != n:
                 raise BadInput(f"conditions must have a row for each of the {n} wanted, but has {len(conditions)}.")
             return self._complete(Conditions.of(conditions, self.codec, "conditions"), seed, work_dir, empty=True)
-        source, draft = self._source(seed, work_dir)
-        generation = self._write(n, seed, source, work_dir)
+        writer = self.writer(self.sampling.decoding, seed)
+        source, draft = self._source(writer, seed, work_dir)
+        generation = self._write(writer, n, source, work_dir)
         self.prompt_rows = self._real_rows([self.shown_rows(number, seed, source) for number in generation.numbers], source)
         return self._table(generation, draft)
 
-    def _write(self, n: int, seed: int, source: Source, work_dir: Path | None) -> Generation:
+    def _write(self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None) -> Generation:
         return sample_rows(
-            self.writer(self.sampling.decoding, seed),
-            lambda number: self.prompt(number, seed, source),
+            writer,
+            lambda number: self.prompt(number, writer.seed, source),
             self.codec.read,
             n,
             compute=self.compute,
             work_dir=work_dir,
         )
 
-    def _source(self, seed: int, work_dir: Path | None) -> tuple[Source, Generation | None]:
+    def _source(self, writer: Writer | VllmWriter, seed: int, work_dir: Path | None) -> tuple[Source, Generation | None]:
         """The rows that examples are made of, and how they were written if the method wrote them."""
         if self.sampling.prompts != "generated":
             return self._train_source, None
-        draft = self._write(
-            self._draft_size, derive_seed(seed, "draft"), self._train_source, work_dir / "draft" if work_dir else None
-        )
+        writer.prepare()
+        drafting = replace(writer, seed=derive_seed(seed, "draft"))
+        draft = self._write(drafting, self._draft_size, self._train_source, work_dir / "draft" if work_dir else None)
         encoder = Encoder.fit(self.train, self.schema)
         size = self.groups.neighbours.shape[1]
         rows = self._rows(draft)
@@ -287,7 +288,8 @@ class Harmonic:
         if decoding.form != "valid":
             raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
         rng = np.random.default_rng(derive_seed(seed, "conditions"))
-        source, draft = self._source(seed, work_dir)
+        writer = self.writer(decoding, seed, empty=empty)
+        source, draft = self._source(writer, seed, work_dir)
         encoder = Encoder.fit(self.train, self.schema)
         anchors = conditions.anchors(source, encoder, rng, within_class=self._within_class)
         shown = source.groups.neighbours[anchors]
@@ -299,7 +301,6 @@ class Harmonic:
             examples = self._examples(source.cells, shown[row], seed, "conditions", row, attempt)
             return replace(self._as_dialogue(self._prompt_of(examples, order)), given=known)
 
-        writer = self.writer(decoding, seed, empty=empty)
         read = self.codec.read
         generation = complete_rows(writer, prompt, read, len(conditions), compute=self.compute, work_dir=work_dir)
         self.prompt_rows = self._real_rows(list(shown), source)
@@ -321,7 +322,7 @@ class Harmonic:
     def _rows(self, generation: Generation) -> pd.DataFrame:
         return coerce(pd.DataFrame(generation.rows, columns=self.schema.names), self.schema, "the generated rows")
 
-    def writer(self, decoding: Decoding, seed: int, *, empty: bool = True) -> RowWriter:
+    def writer(self, decoding: Decoding, seed: int, *, empty: bool = True) -> Writer | VllmWriter:
         """The model as a writer of rows; with `empty` off, of rows without empty cells."""
         if self.sampling.engine == "vllm":
             return VllmWriter(self.model, self.encoder, self.codec, self.limits, decoding, seed, empty)

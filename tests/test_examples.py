@@ -81,7 +81,7 @@ def test_groups_of_generated_rows_are_of_one_class_without_the_anchor(learnt, ea
 def test_prompts_of_generated_rows_hold_those_alone(generated, easy_table, monkeypatch):
     """Oracle: every example cell is one of the draft; and the draft is no train row handed on, or not all would be new."""
     method, rows = generated
-    source, draft = method._source(0, None)
+    source, draft = method._source(method.writer(method.sampling.decoding, 0), 0, None)
     assert draft.tried >= len(draft.rows) == len(easy_table)
     written = set(map(tuple, source.cells))
     columns = [set(column) for column in zip(*source.cells, strict=True)]

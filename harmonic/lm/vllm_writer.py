@@ -7,7 +7,7 @@ outputs). Keys are drawn like the rest, under masks that leave no choice; the re
 import copy
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class VllmWriter:
     seed: int
     empty: bool = True
     """Whether cells may be empty."""
-    engine: Any = field(default=None, init=False)
+    engine: Any = None
+    """vLLM's; made by `prepare`, and shared with copies made after it, since a GPU holds one."""
 
     def __post_init__(self) -> None:
         if self.decoding.form != "valid" or self.decoding.exact:

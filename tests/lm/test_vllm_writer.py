@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pandas as pd
@@ -49,7 +50,7 @@ def engine(monkeypatch, easy_codec, easy_table):
 def harmonic(learnt, quick_harmonic, tmp_path):
     learnt.save(tmp_path)
     decoding = Decoding(temperature=0.7, top_k=5, top_p=0.9)
-    return quick_harmonic(sampling=Sampling(decoding=decoding, engine="vllm")).load(tmp_path)
+    return quick_harmonic(sampling=Sampling("neighbours", decoding=decoding, engine="vllm")).load(tmp_path)
 
 
 def test_it_is_asked_for_what_torch_would_write(harmonic, engine, easy_schema):
@@ -66,6 +67,14 @@ def test_it_is_asked_for_what_torch_would_write(harmonic, engine, easy_schema):
     assert asked == {tuple(harmonic.encoder.encode(harmonic.prompt(number, 3).text)) for number in range(20)}
     assert harmonic.report["generation"]["new_tokens"] == 180
     assert harmonic.report["masks"] == {}
+
+
+def test_a_draft_is_written_by_the_same_engine(harmonic, engine, easy_table):
+    """Oracle: how many engines there were: a GPU holds one; and both passes were asked for."""
+    harmonic.sampling = replace(harmonic.sampling, prompts="generated")
+    assert len(harmonic.sample(20, seed=3)) == 20
+    assert len(engine.models) == 1
+    assert len({one.seed for one in engine.settings}) >= 20 + len(easy_table)
 
 
 def test_known_cells_are_part_of_the_expression(harmonic, engine):
