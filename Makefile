@@ -25,7 +25,6 @@ check: $(INSTALLED) ## what CI checks besides the tests
 
 tables: $(INSTALLED) ## results/tables from the committed records, and the base model's card
 	$(BIN)/python scripts/make_tables.py
-	$(BIN)/python scripts/make_study.py
 	$(BIN)/python scripts/make_base_card.py
 
 report: $(INSTALLED) ## results/report.html: tables and plots on one page, from the same records

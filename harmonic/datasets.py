@@ -1,6 +1,5 @@
 """Where tables come from: a folder of three CSVs, a set inside a dependency, or the user's own file."""
 
-import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -311,7 +310,7 @@ def _of_fold(table: pd.DataFrame, schema: Schema, fold: int, seed: int) -> dict[
 
     kind = KFold if schema.task == "regression" else StratifiedKFold
     folds = kind(FOLDS, shuffle=True, random_state=derive_seed(0, "folds")).split(table, table[schema.target])
-    rest, test = next(itertools.islice(folds, fold, None))
+    rest, test = list(folds)[fold]
     train, val = _cut(schema.restore_dtypes(table.iloc[rest]), schema, VAL_SHARE, seed)
     return {"train": train, "val": val, "test": schema.restore_dtypes(table.iloc[test])}
 

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from harmonic.budget import Budget, check_budget, check_minutes
-from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, frequent_segments, instruction, wrap
+from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, frequent_segments, wrap
 from harmonic.conditions import Conditions
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
-from harmonic.examples import Cells, Examples, Source, make_examples
+from harmonic.examples import Cells, Examples, Source
+from harmonic.instructions import Composer, Order
 from harmonic.lm import load
 from harmonic.lm.batches import Training, plan_batches
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
@@ -30,7 +31,6 @@ from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table, schema_of
 from harmonic.training import Compute, loss_curve
 
-Order = Literal["shuffled", "fixed"]
 Prompts = Literal["neighbours", "random", "generated"]
 Engine = Literal["torch", "vllm"]
 
@@ -117,7 +117,7 @@ class Harmonic:
         self.distance: Distance = distance
         self.label_rule: LabelRule = label_rule
         self.min_agreement = min_agreement
-        self.order = order
+        self.order: Order = order
         self.row_style: RowStyle = row_style
         self.max_instructions = max_instructions
         self.sampling = sampling or Sampling()
@@ -175,6 +175,7 @@ class Harmonic:
         self.prompt_rows = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = self.codec.cells(train)
+        self.composer = Composer(self.codec, self.k, self.examples, self.order)
         self.groups = make_groups(
             train,
             self.schema,
@@ -295,11 +296,11 @@ class Harmonic:
         shown = source.groups.neighbours[anchors]
 
         def prompt(row: int, attempt: int) -> Prompt:
-            order = self._column_order(seed, "conditions", row, attempt) or list(range(len(self.schema.columns)))
+            order = self.composer.columns(seed, "conditions", row, attempt)
             order = conditions.order(row, self.schema, order, target_last=self._within_class)
             known = {place: conditions.texts[row][place] for place in np.flatnonzero(conditions.known[row]).tolist()}
-            examples = self._examples(source.cells, shown[row], seed, "conditions", row, attempt)
-            return replace(self._as_dialogue(self._prompt_of(examples, order)), given=known)
+            examples = self.composer.make(source.cells, shown[row], seed, "conditions", row, attempt)
+            return replace(self._as_dialogue(self.composer.prompt(examples, order)), given=known)
 
         read = self.codec.read
         generation = complete_rows(writer, prompt, read, len(conditions), compute=self.compute, work_dir=work_dir)
@@ -356,16 +357,15 @@ class Harmonic:
         """
         shown = self.nearest_train_rows(rows, own, withheld)
         cells = self.codec.cells(rows)
-        fixed = list(range(len(self.schema.columns)))
-        orders = [self._column_order(seed, "likelihood", number) or fixed for number in range(len(rows))]
+        orders = [self.composer.columns(seed, "likelihood", number) for number in range(len(rows))]
 
         def scored(number: int) -> Scored:
             order = orders[number]
-            examples = self._examples(self.cells, shown[number], seed, "likelihood", number)
-            dialogue = wrap(instruction(self.schema, [self.codec.row(row, order) for row in examples]))
+            examples = self.composer.make(self.cells, shown[number], seed, "likelihood", number)
+            dialogue = wrap(self.composer.text(examples, order))
             if without_examples:
                 dialogue = dialogue[:3]  # "Human:", the introduction, "Example one:"
-            return Scored(dialogue, self._keys(order), [cells[number][place] for place in order], order)
+            return Scored(dialogue, self.composer.keys(order), [cells[number][place] for place in order], order)
 
         grammar = Grammar.compile(self.codec, self.encoder) if masks else None
         found = cell_log_likelihoods(self.model, self.encoder, scored, len(rows), self.compute, grammar)
@@ -405,6 +405,7 @@ class Harmonic:
         self.prompt_rows = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = self.codec.cells(self.train)
+        self.composer = Composer(self.codec, self.k, self.examples, self.order)
         with np.load(folder / "groups.npz") as arrays:
             self.groups = Groups(arrays["anchors"], arrays["neighbours"])
         self.model, tokenizer = self.backbone.restore(folder / "model")
@@ -412,22 +413,10 @@ class Harmonic:
         self.limits, self.report = Limits(**state["limits"]), state["report"]
         return self
 
-    def _column_order(self, *stream: int | str) -> list[int] | None:
-        if self.order == "fixed":
-            return None
-        return self.codec.order(np.random.default_rng(derive_seed(0, "order", *stream)))
-
     def _bare_instruction(self, number: int, seed: int, epoch: int) -> Instruction:
-        order = self._column_order(seed, "epoch", epoch, number)
-        examples = self._examples(self.cells, self.groups.neighbours[number], seed, "epoch", epoch, number)
-        answer = self.codec.row(self.cells[self.groups.anchors[number]], order)
-        return Instruction(instruction(self.schema, [self.codec.row(row, order) for row in examples]), answer)
-
-    def _examples(
-        self, cells: Cells, group: np.ndarray, *stream: int | str, kind: Examples | None = None
-    ) -> list[list[str]]:
-        rng = np.random.default_rng(derive_seed(0, "examples", *stream))
-        return make_examples(kind or self.examples, cells, group, self.k, rng)
+        examples = self.composer.make(self.cells, self.groups.neighbours[number], seed, "epoch", epoch, number)
+        answer = self.cells[self.groups.anchors[number]]
+        return self.composer.training(examples, answer, self.composer.columns(seed, "epoch", epoch, number))
 
     def _training_instruction(self, number: int, seed: int, epoch: int) -> Instruction:
         bare = self._bare_instruction(number, seed, epoch)
@@ -449,18 +438,12 @@ class Harmonic:
         return groups.neighbours[_anchors(len(groups), seed, lap)[place]]
 
     def _bare_prompt(self, number: int, seed: int, source: Source) -> Prompt:
-        kind = "neighbours" if self.sampling.prompts == "random" else self.examples
         shown = self.shown_rows(number, seed, source)
-        examples = self._examples(source.cells, shown, seed, "prompt", number, kind=kind)
-        return self._prompt_of(examples, self._column_order(seed, "prompt", number))
-
-    def _prompt_of(self, examples: Cells, order: list[int] | None) -> Prompt:
-        columns = list(range(len(self.schema.columns))) if order is None else order
-        text = instruction(self.schema, [self.codec.row(row, order) for row in examples])
-        return Prompt(text, self._keys(columns), columns)
-
-    def _keys(self, order: Sequence[int]) -> Segments:
-        return [self.codec.key(place, first=rank == 0) for rank, place in enumerate(order)]
+        if self.sampling.prompts == "random":
+            examples: Cells = [source.cells[row] for row in shown]
+        else:
+            examples = self.composer.make(source.cells, shown, seed, "prompt", number)
+        return self.composer.prompt(examples, self.composer.columns(seed, "prompt", number))
 
     def _plan(self, training: Training, seed: int) -> list[tuple[int, np.ndarray]]:
         """Every batch of `fit` under a recipe."""

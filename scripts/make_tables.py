@@ -1,46 +1,68 @@
-"""Regenerate results/tables from the records: `python scripts/make_tables.py [results/runs] [results/tables]`."""
+"""Regenerate results/tables from the records.
+
+    python scripts/make_tables.py [results/runs] [results/tables] [results/study]
+
+A Markdown and a CSV table per data set, the paper's two tables, and the tables of the study, where there is one.
+"""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from harmonic.errors import check_name
-from harmonic.record import read_all
+from harmonic.errors import BadInput, check_name
+from harmonic.record import Record, read_all
 from harmonic.report.comparison import compare
 from harmonic.report.layouts import LAYOUTS
 from harmonic.report.renderings import latex, long, markdown
+from harmonic.report.study import study_page
 from harmonic.report.tables import pages, tables
+
+STUDY = "study"
+"""Its file's name."""
 
 
 def main() -> int:
-    """Write a table per data set, and the paper's two tables; exit status 1 where there are no records."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Write the tables; one line and exit status 1 where there are no records, or some that cannot be told apart."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("results/runs"), help="folder of records")
     parser.add_argument("out", nargs="?", type=Path, default=Path("results/tables"), help="folder to write to")
+    parser.add_argument("study", nargs="?", type=Path, default=Path("results/study"), help="folder of a study's records")
     arguments = parser.parse_args()
     records = read_all(arguments.runs)
-    if not records:
-        print(f"{arguments.runs} must hold record.json files, but holds none: run `python run.py` first.", file=sys.stderr)
+    try:
+        if not records:
+            raise BadInput(f"{arguments.runs} must hold record.json files, but holds none: run `python run.py` first.")
+        files = contents(records, read_all(arguments.study))
+    except BadInput as error:
+        print(f"make_tables.py: {error}", file=sys.stderr)
         return 1
-    files = {}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (arguments.out / name).write_text(text, encoding="utf-8", newline="\n")
     for dataset, table in tables(records).items():
-        check_name("a record's data set", dataset)
-        files[f"{dataset}.md"] = f"# {dataset}\n\n{pages(table, '## ')}\n"
-        files[f"{dataset}.csv"] = table.to_csv(index=False)
         print(f"\n{dataset}\n\n{pages(table)}")
+    print(f"\n{len(files)} files in {arguments.out}")
+    return 0
+
+
+def contents(records: Sequence[Record], study: Sequence[Record]) -> dict[str, str]:
+    """File names to texts; raises BadInput where a data set has a name that is no file's, or that of a table of all."""
+    files = {}
     for layout in LAYOUTS:
-        if f"{layout.name}.md" in files:
-            print(f"A data set must not be named {layout.name}, as one of the tables of all: rename it.", file=sys.stderr)
-            return 1
         blocks = compare(records, layout)
         files[f"{layout.name}.md"] = markdown(blocks, layout)
         files[f"{layout.name}.csv"] = long(blocks, layout).to_csv(index=False)
         files[f"{layout.name}.tex"] = latex(blocks, layout)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (arguments.out / name).write_text(text, encoding="utf-8", newline="\n")
-    print(f"\n{len(files)} files in {arguments.out}")
-    return 0
+    if study:
+        files[f"{STUDY}.md"] = study_page(study)
+    for dataset, table in tables(records).items():
+        check_name("a record's data set", dataset)
+        if dataset in (STUDY, *(layout.name for layout in LAYOUTS)):
+            raise BadInput(f"A data set must not be named {dataset}, as one of the tables of all: rename it.")
+        files[f"{dataset}.md"] = f"# {dataset}\n\n{pages(table, '## ')}\n"
+        files[f"{dataset}.csv"] = table.to_csv(index=False)
+    return files
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 
 from harmonic.encoding import Encoder
 from harmonic.examples import Source, make_examples
+from harmonic.instructions import Composer
 from harmonic.lm.decoding import Decoding
 from harmonic.method import Harmonic, Sampling
 from harmonic.metrics.attacks.prompt_copy import PromptCopy
@@ -86,7 +87,7 @@ def test_prompts_of_generated_rows_hold_those_alone(generated, easy_table, monke
     written = set(map(tuple, source.cells))
     columns = [set(column) for column in zip(*source.cells, strict=True)]
     shown = []
-    monkeypatch.setattr(method, "_prompt_of", lambda examples, order: shown.extend(examples))
+    monkeypatch.setattr(Composer, "prompt", lambda self, examples, columns: shown.extend(examples))
     for number in range(30):
         method._bare_prompt(number, 0, source)
     assert len(shown) == 30 * method.k

@@ -29,7 +29,7 @@ LAYERS = {
     "data": ("bundled", "download", "hygiene", "datasets"),
     "text": ("codec", "neighbours", "examples", "conditions"),
     "lm": ("lm",),
-    "method": ("method",),
+    "method": ("method", "instructions"),
     "baselines": ("baselines",),
     "metrics": ("metrics",),
     "record": ("record", "tracking"),

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from harmonic.record import Cell, Record
+from harmonic.report.study import study_page
 from harmonic.report.tables import FAILED, HOLDOUT, HOLE, sheets, summary, tables, to_markdown
 
 AUC, DCR, NRS = "MLE AUC ↑", "DCR (= hold-out)", "NRS (= hold-out)"
@@ -163,42 +164,60 @@ def script():
     return module
 
 
-def test_the_script_writes_what_the_records_say(script, tmp_path, monkeypatch, capsys):
-    """Oracle: `tables` itself; two runs write the same bytes."""
+@pytest.fixture
+def regenerate(script, tmp_path, monkeypatch):
+    """Runs the script on the folder runs, twice; what it wrote, by name, the same bytes both times."""
+
+    def call():
+        folders = [str(tmp_path / name) for name in ("runs", "tables", "study")]
+        monkeypatch.setattr("sys.argv", ["make_tables.py", *folders])
+        contents = []
+        for _ in range(2):
+            assert script.main() == 0
+            contents.append({path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()})
+        assert contents[0] == contents[1]
+        return contents[0]
+
+    return call
+
+
+def test_the_script_writes_what_the_records_say(regenerate, tmp_path, capsys):
+    """Oracle: `tables` itself."""
     for each in (record("copy", 0, mle_auc=0.5), record("copy", 1, mle_auc=0.7)):
         each.digests = {"synthetic": "rows"}
         each.write(tmp_path / "runs")
-    monkeypatch.setattr("sys.argv", ["make_tables.py", str(tmp_path / "runs"), str(tmp_path / "tables")])
-    contents = []
-    for _ in range(2):
-        assert script.main() == 0
-        contents.append({path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()})
-    assert contents[0] == contents[1]
-    assert set(contents[0]) >= {"wine.md", "wine.csv"}
-    assert "0.600 ± 0.141" in contents[0]["wine.md"].decode()
+    contents = regenerate()
+    assert set(contents) >= {"wine.md", "wine.csv"}
+    assert "0.600 ± 0.141" in contents["wine.md"].decode()
     assert pd.read_csv(tmp_path / "tables" / "wine.csv")[AUC].tolist() == ["0.600 ± 0.141"]
     assert "0.600 ± 0.141" in capsys.readouterr().out
 
 
-def test_the_script_writes_the_papers_tables(script, tmp_path, monkeypatch):
-    """Oracle: the paper's .64±.02 beside our mean by hand, in three forms; two runs write the same bytes."""
+def test_the_script_writes_the_papers_tables(regenerate, tmp_path):
+    """Oracle: the paper's .64±.02 beside our mean by hand, in three forms."""
     for seed in range(3):
         each = record("smote", seed, dataset="german", mle_f1_weighted=0.6 + 0.01 * seed, dcr_mean=2.0)
         each.write(tmp_path / "runs")
-    monkeypatch.setattr("sys.argv", ["make_tables.py", str(tmp_path / "runs"), str(tmp_path / "tables")])
-    contents = []
-    for _ in range(2):
-        assert script.main() == 0
-        contents.append({path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()})
-    assert contents[0] == contents[1]
-    assert {f"table{number}.{kind}" for number in (1, 2) for kind in ("md", "csv", "tex")} < set(contents[0])
-    assert all(text.endswith(b"\n") and b"\r" not in text for text in contents[0].values())
-    assert "0.64 ± 0.02" in contents[0]["table1.md"].decode()
-    assert "0.610 ± 0.010" in contents[0]["table1.md"].decode()
-    assert r"0.610 $\pm$ 0.010" in contents[0]["table1.tex"].decode()
+    contents = regenerate()
+    assert {f"table{number}.{kind}" for number in (1, 2) for kind in ("md", "csv", "tex")} < set(contents)
+    assert all(text.endswith(b"\n") and b"\r" not in text for text in contents.values())
+    assert "0.64 ± 0.02" in contents["table1.md"].decode()
+    assert "0.610 ± 0.010" in contents["table1.md"].decode()
+    assert r"0.610 $\pm$ 0.010" in contents["table1.tex"].decode()
     assert (
         pd.read_csv(tmp_path / "tables" / "table2.csv").query("method == 'smote' and form == 'paper'")["mean"].max() == 2.77
     )
+
+
+def test_the_script_writes_the_study_where_there_is_one(regenerate, tmp_path):
+    """Oracle: its page; the records of a study have no part in the other tables."""
+    record("smote", dataset="german", mle_auc=0.5).write(tmp_path / "runs")
+    assert "study.md" not in regenerate()
+    variant = record("k8", dataset="german", mle_auc=0.75)
+    variant.write(tmp_path / "study")
+    contents = regenerate()
+    assert contents["study.md"].decode() == study_page([variant])
+    assert "k8" not in contents["german.md"].decode()
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
@@ -214,12 +233,13 @@ def test_latex_compiles(script, tmp_path, monkeypatch):
         assert run.returncode == 0, run.stdout[-2000:]
 
 
-def test_a_data_set_called_as_a_table_of_all(script, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["table1", "study"])
+def test_a_data_set_called_as_a_table_of_all(name, script, tmp_path, monkeypatch, capsys):
     """Oracle: the rule for what a user can cause: one sentence, and nothing written half."""
-    record("smote", dataset="table1").write(tmp_path / "runs")
+    record("smote", dataset=name).write(tmp_path / "runs")
     monkeypatch.setattr("sys.argv", ["make_tables.py", str(tmp_path / "runs"), str(tmp_path / "tables")])
     assert script.main() == 1
-    assert "table1" in capsys.readouterr().err
+    assert f"must not be named {name}" in capsys.readouterr().err
     assert not (tmp_path / "tables").exists()
 
 

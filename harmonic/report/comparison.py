@@ -12,7 +12,7 @@ from harmonic.report.groups import AS_TRAIN, REFERENCES, Group, by_dataset, grou
 from harmonic.report.layouts import Column, Layout
 from harmonic.report.published import Figure, published
 from harmonic.report.significance import marks
-from harmonic.report.tables import HOLDOUT, holdout_values
+from harmonic.report.tables import COSTS, HOLDOUT, holdout_values
 
 BESIDE = {"harmonic": "harmonic_published"}
 """What has no row in the paper and stands beside what has."""
@@ -134,8 +134,8 @@ def _printed(figure: Figure | None, column: Column) -> Entry:
 
 def _line(row: Group, dataset: str, entries: tuple[Entry, ...]) -> Line:
     costs = [
-        summarise([record.costs.get(f"time_{stage}_s") for record in row.records], 0) if row.has_rows else Entry("hole")
-        for stage in ("fit", "sample")
+        summarise([record.costs.get(cost.key) for record in row.records], cost.places) if row.has_rows else Entry("hole")
+        for cost in COSTS
     ]
     paper = published().name_of(row.records[0].cell.method) if dataset in published().datasets else ""
     return Line(row.method, paper, row.model, row.rows, row.seeds, row.budget() or HOLE, entries, tuple(costs), row)

@@ -19,7 +19,7 @@ from harmonic.report.markup import Text, details, link, note, picture, section, 
 from harmonic.report.pictures import Picture
 from harmonic.report.plots import to_svg
 from harmonic.report.published import published
-from harmonic.report.renderings import COSTS, TEXTS
+from harmonic.report.renderings import COST_TITLES, TEXTS
 from harmonic.report.tables import sheets, tables
 
 STYLE = Path(__file__).with_suffix(".css")
@@ -136,7 +136,7 @@ class Report:
 
     def _block(self, block: Block, layout: Layout) -> str:
         scores = Counter(column.score for column in layout.columns)
-        head = [*TEXTS.values(), *(column.title for column in layout.columns), *COSTS]
+        head = [*TEXTS.values(), *(column.title for column in layout.columns), *COST_TITLES]
         rows = [
             [
                 *(Text(getattr(line, name), self._origin(line) if name == "method" else "") for name in TEXTS),
@@ -144,7 +144,7 @@ class Report:
             ]
             for line in block.lines
         ]
-        groups = [("", len(TEXTS)), *scores.items(), ("", len(COSTS))]
+        groups = [("", len(TEXTS)), *scores.items(), ("", len(COST_TITLES))]
         return f"<h3>{escape(block.dataset)}</h3>{table(head, rows, groups)}"
 
     def _origin(self, line: Line) -> str:

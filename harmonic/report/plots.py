@@ -4,7 +4,6 @@ Matplotlib is imported when the first one is drawn. Names come from records: non
 """
 
 import io
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harmonic.report.labels import Box, place
 from harmonic.report.significance import LEVEL, Ranking
 from harmonic.report.tradeoff import NOTHING_LEAKS, PRIVACY, UTILITY, Kind, Tradeoff
 
@@ -28,6 +26,10 @@ INK = "#010203"
 QUIET = "#8a8a8a"
 COLOURS: dict[Kind, str] = {"harmonic": "#d9541e", "other": "#2f7fb5", "reference": QUIET}
 MARKERS: dict[Kind, str] = {"harmonic": "o", "other": "o", "reference": "D"}
+STEPS = 500
+"""In which names find their places at most: a count, not a time, so that the same points give the same plot."""
+ROOM = (1.3, 1.9)
+"""Times its own width and height that a name keeps free of others and of points."""
 LONGEST = 30
 """Signs of a name that are shown."""
 THEME = "<style>svg{color:#1c1c1c}@media(prefers-color-scheme:dark){svg{color:#e4e4e4}}</style>"
@@ -103,43 +105,36 @@ def draw_tradeoff(found: Tradeoff) -> "Figure":
 
 
 def _write_names(figure: "Figure", axes: "Axes", found: Tradeoff) -> None:
-    """Each point's name beside it, a thin line where it had to stand off."""
+    """Each point's name beside it, clear of points and bars, with a thin line where it had to stand off."""
+    from adjustText import adjust_text
+
     figure.canvas.draw()
     figure.set_layout_engine("none")  # what was measured stays where it is
-    to_pixels = axes.transData.transform
-    anchors = to_pixels([(point.x.mean, point.y.mean) for point in found.points])
-    texts = [
-        axes.annotate(
-            shorten(p.name),
-            (p.x.mean, p.y.mean),
-            (0, 0),
-            textcoords="offset points",
-            va="bottom",
-            fontsize=9,
-            color=COLOURS[p.kind],
-        )
+    texts = [axes.text(p.x.mean, p.y.mean, shorten(p.name), fontsize=9, color=COLOURS[p.kind]) for p in found.points]
+    crosses = [
+        ends
         for p in found.points
+        for ends in (
+            (p.x.mean, p.y.mean),
+            (p.x.low, p.y.mean),
+            (p.x.high, p.y.mean),
+            (p.x.mean, p.y.low),
+            (p.x.mean, p.y.high),
+        )
     ]
-    extents = [text.get_window_extent() for text in texts]
-    sizes = np.array([(extent.width + 2, extent.height) for extent in extents])
-    bars: list[Box] = []
-    for point in found.points:
-        (left, bottom), (right, top) = to_pixels([(point.x.low, point.y.low), (point.x.high, point.y.high)])
-        x, y = to_pixels((point.x.mean, point.y.mean))
-        bars += [(left, y - 1, right, y + 1), (x - 1, bottom, x + 1, top)]
-    front = to_pixels([(point.x.mean, point.y.mean) for point in found.front])
-    for start, end in itertools.pairwise(front):
-        bars += [(x - 2, y - 2, x + 2, y + 2) for x, y in np.linspace(start, end, 40)]
-    area = axes.get_window_extent()
-    _, nothing = to_pixels((found.points[0].x.mean, NOTHING_LEAKS))
-    bars.append((area.x0, nothing - 2, area.x1, nothing + 2))
-    corners = place(anchors, sizes, (area.x0 + 2, area.y0 + 2, area.x1, area.y1), bars)
-    for text, corner, size, anchor, point in zip(texts, corners, sizes, anchors, found.points, strict=True):
-        text.set_position(tuple((corner - anchor) * 72 / figure.dpi))
-        near = np.clip(anchor, corner, corner + size)
-        if math.dist(near, anchor) > 12:
-            ends = axes.transData.inverted().transform([near, anchor])
-            axes.plot(*ends.T, color=COLOURS[point.kind], linewidth=0.5, alpha=0.7, zorder=2, scalex=False, scaley=False)
+    x, y = zip(*crosses, strict=True)
+    line = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.5}
+    adjust_text(
+        texts,
+        x,
+        y,
+        target_x=[p.x.mean for p in found.points],
+        target_y=[p.y.mean for p in found.points],
+        ax=axes,
+        expand=ROOM,
+        iter_lim=STEPS,
+        arrowprops=line,
+    )
 
 
 @_styled

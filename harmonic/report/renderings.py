@@ -10,13 +10,13 @@ from harmonic.report.entries import Entry
 from harmonic.report.layouts import Layout
 from harmonic.report.published import published
 from harmonic.report.significance import Mark
-from harmonic.report.tables import to_markdown
+from harmonic.report.tables import COSTS, to_markdown
 
 SIGNS: dict[Mark, str] = {"": "{}", "best": "**{}**", "second": "_{}_"}
 COMMANDS: dict[Mark, str] = {"": "{}", "best": "\\textbf{{{}}}", "second": "\\underline{{{}}}"}
 TEXTS = {"method": "method", "paper": "in the paper", "model": "model", "rows": "rows", "seeds": "seeds", "budget": "budget"}
 """A line's texts and their headings."""
-COSTS = ("fit s", "sample s")
+COST_TITLES = tuple(cost.title for cost in COSTS)
 ESCAPES = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -55,7 +55,7 @@ def frame(block: Block, layout: Layout, signs: dict[Mark, str] = SIGNS) -> pd.Da
             {
                 **{heading: getattr(line, name) for name, heading in TEXTS.items()},
                 **{title: _signed(entry, signs) for title, entry in zip(titles, line.entries, strict=True)},
-                **{title: entry.text for title, entry in zip(COSTS, line.costs, strict=True)},
+                **{title: entry.text for title, entry in zip(COST_TITLES, line.costs, strict=True)},
             }
             for line in block.lines
         ]
@@ -126,20 +126,20 @@ def _unsigned(note: str) -> str:
 
 
 def _tabular(block: Block, layout: Layout) -> str:
-    spec = "l" * len(TEXTS) + "r" * (len(layout.columns) + len(COSTS))
+    spec = "l" * len(TEXTS) + "r" * (len(layout.columns) + len(COST_TITLES))
     scores = list(dict.fromkeys(column.score for column in layout.columns))
     widths = [sum(column.score == score for column in layout.columns) for score in scores]
     places = [len(TEXTS) + 1 + sum(widths[:i]) for i in range(len(scores))]
     groups = [rf"\multicolumn{{{width}}}{{c}}{{{score}}}" for score, width in zip(scores, widths, strict=True)]
     rules = [rf"\cmidrule(lr){{{place}-{place + width - 1}}}" for place, width in zip(places, widths, strict=True)]
-    heads = [*TEXTS.values(), *(column.title for column in layout.columns), *COSTS]
+    heads = [*TEXTS.values(), *(column.title for column in layout.columns), *COST_TITLES]
     return "\n".join(
         [
             r"\begin{table}[ht]",
             rf"\centering \textbf{{{escape(block.dataset)}}}\par\smallskip",
             rf"\begin{{lrbox}}{{\wide}}\begin{{tabular}}{{@{{}}{spec}@{{}}}}",
             r"\toprule",
-            " & ".join([*[""] * len(TEXTS), *groups, *[""] * len(COSTS)]) + r" \\",
+            " & ".join([*[""] * len(TEXTS), *groups, *[""] * len(COST_TITLES)]) + r" \\",
             " ".join(rules),
             " & ".join(map(escape, heads)) + r" \\",
             r"\midrule",

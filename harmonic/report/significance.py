@@ -20,28 +20,20 @@ def paired_p(differences: Sequence[float]) -> float:
 
     Differences that are all the same leave no spread to test against: 0 where they are not 0, else 1.
     """
-    from scipy.stats import t
+    from scipy.stats import ttest_1samp
 
     values = np.asarray(differences, dtype=float)
-    mean, n = float(values.mean()), len(values)
-    error = float(values.std(ddof=1)) / math.sqrt(n)
-    if error <= 1e-12 * abs(mean):
-        return float(mean == 0)
-    return float(2 * t.sf(abs(mean) / error, n - 1))
+    if np.ptp(values) <= 1e-12 * abs(float(values.mean())):
+        return float(values.mean() == 0)
+    return float(ttest_1samp(values, 0.0).pvalue)
 
 
-def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
-    """Which hypotheses Holm's step-down procedure rejects, the chance of any false one at most `level`.
+def paired_interval(differences: Sequence[float]) -> tuple[float, float]:
+    """The ends of Student's interval for the mean difference, at 1 - `LEVEL`; of at least two differences."""
+    from scipy.stats import ttest_1samp
 
-    Source: Holm 1979, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 6.
-    """
-    order = np.argsort(p_values, kind="stable")
-    rejected = [False] * len(p_values)
-    for rank, place in enumerate(order):
-        if p_values[place] > level / (len(p_values) - rank):
-            break
-        rejected[place] = True
-    return rejected
+    interval = ttest_1samp(np.asarray(differences, dtype=float), 0.0).confidence_interval(1 - LEVEL)
+    return float(interval.low), float(interval.high)
 
 
 def marks(losses: Mapping[Name, Mapping[int, float]], level: float = LEVEL, least: int = LEAST_SEEDS) -> dict[Name, Mark]:
@@ -55,6 +47,9 @@ def marks(losses: Mapping[Name, Mapping[int, float]], level: float = LEVEL, leas
 
     A method that shares fewer than `least` seeds with the candidate cannot be tested. It is passed over if each of its
     values is above all of the candidate's; otherwise nothing is marked.
+
+    Source of the correction: Holm 1979, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of
+    Statistics 6.
 
     Args:
         losses: each method's value by seed, less is better; a method without any is nobody's rival.
@@ -91,7 +86,8 @@ def _leader(losses: Mapping[Name, Mapping[int, float]], level: float, least: int
             p_values.append(paired_p(differences) if np.mean(differences) > 0 else 1.0)
         elif min(other.values()) <= max(own.values()):
             return None
-    return first if p_values and all(holm(p_values, level)) else None
+    bars = level / np.arange(len(p_values), 0, -1)  # Holm's, for the least p-value first; all must pass
+    return first if p_values and (np.sort(p_values) <= bars).all() else None
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,39 @@
 """The study of the method: variants on folds of train and val, each beside what the method does by default."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from harmonic.errors import BadInput
 from harmonic.record import Record
 from harmonic.report.entries import FAILED, HOLE, summarise
-from harmonic.report.tables import SCORES, Score
+from harmonic.report.significance import paired_interval
+from harmonic.report.tables import SCORES, Score, to_markdown
 
 DEFAULT = "harmonic"
 """The label of the variant that the others are compared with."""
 KEYS = ("mle_f1_weighted", "mle_f1_macro", "mle_auc", "c2st_auc", "dcr_share", "dcr_tail", "mia_auc", "dlt")
-LEVEL = 0.95
+INTRODUCTION = f"""# The study's variants
+
+On folds of each data set's train and val rows; its test rows are left alone. What the variants are: docs/study.md.
+The upper table of a data set has means ± standard deviations over folds, the lower one what a variant has more than
+`{DEFAULT}` on the same folds, with a 95 % interval over folds.
+"""
 
 Fold = tuple[int | None, int]
 """Number of the fold, and the run's seed."""
+
+
+def study_page(records: Sequence[Record]) -> str:
+    """The study's tables as Markdown."""
+    apart = differences(records)
+    parts = [INTRODUCTION]
+    for dataset, table in levels(records).items():
+        parts += [f"## {dataset}\n", to_markdown(table), ""]
+        if dataset in apart:
+            parts += [to_markdown(apart[dataset]), ""]
+    return "\n".join(parts)
 
 
 def levels(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
@@ -39,13 +56,16 @@ def differences(records: Sequence[Record], default: str = DEFAULT) -> dict[str, 
 
 
 def _by_label(records: Sequence[Record]) -> dict[str, dict[str, dict[Fold, Record]]]:
-    """Data set to label to fold to record, in order of name; raises ValueError where a label has a fold twice."""
+    """Data set to label to fold to record, in order of name; raises BadInput where a label has a fold twice."""
     found: dict[str, dict[str, dict[Fold, Record]]] = {}
     for record in sorted(records, key=lambda record: (record.cell.dataset, record.cell.method)):
         fold = record.config.get("dataset", {}).get("fold"), record.cell.seed
         by_fold = found.setdefault(record.cell.dataset, {}).setdefault(record.cell.method, {})
         if fold in by_fold:
-            raise ValueError(f"{record.cell.dataset}, fold {fold[0]}: two records are labelled {record.cell.method}")
+            raise BadInput(
+                f"A label of the study must mean one thing, but two records of {record.cell.dataset}, fold {fold[0]}, seed "
+                f"{fold[1]}, are labelled {record.cell.method}: give one of them another label, or delete it."
+            )
         by_fold[fold] = record
     return found
 
@@ -78,10 +98,7 @@ def _difference_row(label: str, by_fold: Mapping[Fold, Record], base: Mapping[Fo
 
 def _interval(values: Sequence[float]) -> str:
     """Mean and interval of a few differences as text; a hole of fewer than two."""
-    from scipy.stats import t
-
     if len(values) < 2 or not np.isfinite(values).all():
         return HOLE
-    mean = float(np.mean(values))
-    half = float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
-    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+    low, high = paired_interval(values)
+    return f"{float(np.mean(values)):+.3f} [{low:+.3f}, {high:+.3f}]"

@@ -36,7 +36,7 @@ def test_the_trade_off_names_every_method():
 
 
 def test_names_stay_where_they_were_put():
-    """Oracle: geometry: at any resolution a name is next to its point, and no two names overlap."""
+    """Oracle: geometry: at any resolution a name is by its point, inside the picture, and covers no name and no point."""
     random = np.random.default_rng(0)
     records = [scored(f"method_{i}", *(0.6 + 0.02 * random.normal(size=2))) for i in range(12)]
     found = tradeoff(records)
@@ -52,6 +52,9 @@ def test_names_stay_where_they_were_put():
             box = boxes[point.name]
             distance = np.hypot(max(box.x0 - x, x - box.x1, 0), max(box.y0 - y, y - box.y1, 0))
             assert distance < dpi * 0.9
+            assert not any(other.contains(x, y) for other in boxes.values())
+            inside = figure.bbox
+            assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
         names = list(boxes.values())
         assert not any(a.overlaps(b) for i, a in enumerate(names) for b in names[:i])
 

@@ -1,9 +1,7 @@
-"""Methods over data sets, utility against privacy, and names beside points. Oracles: hand computation and geometry."""
+"""Methods over data sets, and utility against privacy. Oracle: hand computation."""
 
-import numpy as np
 import pytest
 
-from harmonic.report.labels import overlap, place
 from harmonic.report.standings import CRITERIA, Criterion, standing
 from harmonic.report.tradeoff import Spread, tradeoff
 from tests.report.records import record
@@ -114,23 +112,3 @@ def test_distance_where_there_are_no_attacks():
 def test_regression_is_by_r2():
     """Oracle: by hand."""
     assert tradeoff([record(name, mle_r2=0.5, mia_auc=0.6) for name in "ab"]).x == "mle_r2"
-
-
-def test_labels_cover_nothing():
-    """Oracle: geometry: no two labels share an area, none covers a point, all are inside."""
-    anchors = np.random.default_rng(0).normal((400, 300), (60, 40), (18, 2))
-    sizes = np.full((18, 2), (70.0, 12.0))
-    corners = place(anchors, sizes, (0, 0, 800, 600))
-    boxes = [(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, sizes, strict=True)]
-    assert sum(overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i]) == 0
-    assert sum(overlap(box, (x - 1, y - 1, x + 1, y + 1)) for box in boxes for x, y in anchors) == 0
-    assert all(overlap(box, (0, 0, 800, 600)) == pytest.approx(70 * 12) for box in boxes)
-
-
-def test_a_label_alone_is_beside_its_point():
-    """Oracle: geometry; at a border it turns inwards; repetition."""
-    (corner,) = place(np.array([[400.0, 300.0]]), np.array([[70.0, 12.0]]), (0, 0, 800, 600))
-    assert corner == pytest.approx([408, 294])
-    (corner,) = place(np.array([[790.0, 300.0]]), np.array([[70.0, 12.0]]), (0, 0, 800, 600))
-    assert corner[0] + 70 <= 800
-    assert len(place(np.empty((0, 2)), np.empty((0, 2)), (0, 0, 1, 1))) == 0

@@ -2,8 +2,9 @@
 
 import pytest
 
-from harmonic.report.study import differences, levels
-from scripts.make_study import main
+from harmonic.errors import BadInput
+from harmonic.report.study import differences, levels, study_page
+from harmonic.report.tables import to_markdown
 from tests.report.records import record
 
 
@@ -48,16 +49,13 @@ def test_a_failed_fold_is_said_and_not_compared():
 
 
 def test_a_label_that_means_two_things_is_refused():
-    with pytest.raises(ValueError, match="two records are labelled harmonic"):
+    with pytest.raises(BadInput, match=r"two records of german, fold 1, seed 1, are labelled harmonic"):
         levels([*RECORDS, fold("harmonic", 1, mle_auc=0.1)])
 
 
-def test_the_script_writes_what_it_says(tmp_path, monkeypatch, capsys):
-    for one in RECORDS:
-        one.write(tmp_path / "study")
-    monkeypatch.setattr("sys.argv", ["make_study.py", str(tmp_path / "study"), str(tmp_path / "tables")])
-    assert main() == 0
-    assert (tmp_path / "tables" / "study.md").read_text() in capsys.readouterr().out
-    monkeypatch.setattr("sys.argv", ["make_study.py", str(tmp_path / "nothing"), str(tmp_path)])
-    assert main() == 1
-    assert "must hold record.json files" in capsys.readouterr().err
+def test_the_page_holds_both_tables():
+    """Oracle: the two functions above."""
+    text = study_page(RECORDS)
+    assert text.startswith("# ")
+    assert to_markdown(levels(RECORDS)["german"]) in text
+    assert to_markdown(differences(RECORDS)["german"]) in text
