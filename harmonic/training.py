@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import LightningEnvironment
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from harmonic.errors import BadInput, check_at_least, check_choice
@@ -95,13 +95,15 @@ class Resumable(lightning.LightningModule):
 
 
 class Stream(IterableDataset):
-    """The batches of a run from `start` on."""
+    """The batches of a run from `start` on, in order, however many worker processes of a loader share them."""
 
     def __init__(self, make: Callable[[int], Batch], start: int, stop: int) -> None:
         self.make, self.start, self.stop = make, start, stop
 
     def __iter__(self) -> Iterator[Batch]:
-        return (self.make(number) for number in range(self.start, self.stop))
+        worker = get_worker_info()  # a loader takes one batch from each worker in turn
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        return (self.make(number) for number in range(self.start + first, self.stop, step))
 
 
 class Checkpoints(Callback):

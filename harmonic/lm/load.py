@@ -131,7 +131,15 @@ class Scratch:
 
 
 def random_llama(
-    tokenizer: Any, hidden_size: int, layers: int, heads: int, mlp_size: int, *, context: int, seed: int
+    tokenizer: Any,
+    hidden_size: int,
+    layers: int,
+    heads: int,
+    mlp_size: int,
+    *,
+    key_heads: int | None = None,
+    context: int,
+    seed: int,
 ) -> LlamaForCausalLM:
     """A Llama of these sizes with random weights and tied embeddings; the global random state is left alone."""
     config = LlamaConfig(
@@ -140,7 +148,7 @@ def random_llama(
         intermediate_size=mlp_size,
         num_hidden_layers=layers,
         num_attention_heads=heads,
-        num_key_value_heads=heads,
+        num_key_value_heads=key_heads or heads,
         max_position_embeddings=context,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -161,6 +169,21 @@ class Lora:
     dropout: float = 0.05
     targets: Sequence[str] | str = "all-linear"
     """Names of the adapted modules, or PEFT's "all-linear"."""
+
+    def adapt(self, model: Any, seed: int) -> Any:
+        """The model with adapters drawn from a seed; raises ValueError where it has no modules of these names."""
+        import peft
+
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=self.r,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=self.targets if isinstance(self.targets, str) else list(self.targets),
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return peft.get_peft_model(model, config)
 
 
 @dataclass(frozen=True)
@@ -220,25 +243,13 @@ class Pretrained:
             model.resize_token_embeddings(len(tokenizer))
         if self.lora is None:
             return model, tokenizer
-        import peft
-
-        targets = self.lora.targets if isinstance(self.lora.targets, str) else list(self.lora.targets)
-        config = peft.LoraConfig(
-            task_type="CAUSAL_LM",
-            r=self.lora.r,
-            lora_alpha=self.lora.alpha,
-            lora_dropout=self.lora.dropout,
-            target_modules=targets,
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            try:
-                return peft.get_peft_model(model, config), tokenizer
-            except ValueError as error:
-                raise BadInput(
-                    f"model.lora.targets must name modules of {self.path}, but {str(error).split('. ')[0]}: "
-                    f"use all-linear, or that model's own names."
-                ) from None
+        try:
+            return self.lora.adapt(model, seed), tokenizer
+        except ValueError as error:
+            raise BadInput(
+                f"model.lora.targets must name modules of {self.path}, but {str(error).split('. ')[0]}: "
+                f"use all-linear, or that model's own names."
+            ) from None
 
     def restore(self, folder: Path) -> tuple[Any, Any]:
         """See `Backbone.restore`; an adapter is laid over the original weights."""

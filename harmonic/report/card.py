@@ -74,8 +74,6 @@ def _phases(phases: Sequence[Mapping[str, Any]]) -> str:
                 "noise": "{} to {}".format(*phase["tables"]["noise"]),
                 "numbers of few values": f"{phase['tables']['snapped']:.0%}",
                 "random tokens repeated": f"{phase['repeats']:.0%}",
-                "other tables' slots": "left out" if phase["bound_only"] else "kept",
-                "rates": "anew" if phase["anew"] else "go on",
             }
             for phase in phases
         ]

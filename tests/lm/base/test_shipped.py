@@ -15,7 +15,7 @@ from harmonic.codec import frequent_segments
 from harmonic.datasets import load_dataset
 from harmonic.lm.base import FOLDER
 from harmonic.lm.base.documents import Reader
-from harmonic.lm.base.pretrain import Recipe, make_batch, make_tokenizer, split_loss, token_losses
+from harmonic.lm.base.pretrain import Recipe, make_batch, make_tokenizer, split_loss, split_sums, token_losses
 from harmonic.lm.load import BASE, save
 from harmonic.lm.vocabulary import free_slots
 from harmonic.method import Harmonic, Sampling
@@ -64,7 +64,7 @@ def test_it_reads_its_context():
     model, tokenizer = AutoModelForCausalLM.from_pretrained(FOLDER), AutoTokenizer.from_pretrained(FOLDER)
     batch = make_batch(Reader(tokenizer), Recipe(), Recipe().steps - 1, "held out")
     with torch.inference_mode():
-        split = split_loss(token_losses(model, batch), batch)
+        split = split_loss(split_sums(token_losses(model, batch), batch))
     assert split["key_later"] < 0.2 < 1 < split["key_first"]
     assert split["category_later"] < split["category_first"] - 1.5
     assert split["number_later"] < split["number_first"] - 0.5
