@@ -349,6 +349,8 @@ def pretrain(
         "tokens": recipe.tokens,
         "seconds": module.seconds,
         "precision": compute.resolved_precision,
+        "workers": workers,
+        "compiled": compiled,
         "env": env.describe(),
         "curve": _thinned(module.read_curve()),
     }
