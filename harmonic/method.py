@@ -149,7 +149,7 @@ class Harmonic:
             "rows": len(train),
             "instructions": len(self.groups),
             **run.report(self.max_minutes),
-            "epochs": batches[run.done - 1][0] + 1,
+            "epochs": -(-run.done // -(-len(self.groups) // training.batch_size)),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "trained_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             "loss_first": float(np.mean(losses[:20])),

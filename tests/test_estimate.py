@@ -90,21 +90,25 @@ def test_what_is_cached_takes_no_time(cell):
     assert stages(fewer)["sample"].work.startswith("7 rows")
 
 
-def test_tokens_are_those_that_a_fit_reads(cell, monkeypatch):
+@pytest.mark.parametrize("loss_on", ["answer", "all"])
+def test_tokens_are_those_that_a_fit_reads(cell, monkeypatch, loss_on):
     """Oracle: every batch of the fit itself, padding left out; the draft's prompts with train's rows as answers."""
-    read, original = [], FineTuning.training_step
+    read, places, original = [], [], FineTuning.training_step
 
     def reading(self, batch, number):
-        read.append(batch["attention_mask"].sum(dim=1).tolist())
+        read.append(batch["lengths"].tolist())
+        places.append(len(batch["places"]))
         return original(self, batch, number)
 
-    config = cell(HARMONIC)
+    method = changed(HARMONIC, model__training__loss_on=loss_on)
+    config = cell(method)
     split = build(config["dataset"]).load(0)
     seeds = {f"{stage}_seed": derive_seed(0, stage) for stage in ("fit", "sample")}
-    planned = workload.workload(build(HARMONIC), split.train, 50, **seeds)
+    planned = workload.workload(build(method), split.train, 50, **seeds)
     monkeypatch.setattr(FineTuning, "training_step", reading)
-    fitted = build(HARMONIC).fit(split.train, seed=seeds["fit_seed"])
+    fitted = build(method).fit(split.train, seed=seeds["fit_seed"])
     assert planned.lengths == read
+    assert planned.loss_tokens == places
     assert len({sum(batch) for batch in read}) > 1
     assert (planned.steps, planned.fit_tokens) == (len(read), sum(map(sum, read)))
     draft_seed = derive_seed(seeds["sample_seed"], "draft")

@@ -38,7 +38,7 @@ class Workload:
     lengths: list[list[float]]
     """Of each planned batch, the tokens of each instruction with its answer and end."""
     loss_tokens: list[float]
-    """Of each batch, the longest text that bears a loss."""
+    """Of each batch, at how many places some row's next token bears a loss."""
     prompts: list[float]
     """Tokens of the first prompts."""
     answers: list[float]
@@ -160,12 +160,21 @@ def workload(harmonic: Harmonic, train: pd.DataFrame, n: int, *, fit_seed: int, 
     for batch in harmonic.planned_batches(training, fit_seed):
         answers = [count(item.answer) + 1 for item in batch]
         lengths.append([count(item.prompt) + answer for item, answer in zip(batch, answers, strict=True)])
-        loss_tokens.append(max(answers) if training.loss_on == "answer" else max(lengths[-1]) - 1)
+        loss_tokens.append(_loss_places(lengths[-1], answers) if training.loss_on == "answer" else max(lengths[-1]) - 1)
     dialogue = count([HUMAN, ASSISTANT]) if harmonic.sampling.wrapped else 0
     prompts = [count(text) + dialogue for text in harmonic.sampling_prompts(min(n, MOST_PROMPTS), sample_seed)]
     rows = [count(harmonic.codec.row(row)) for row in harmonic.cells]
     written = harmonic.rows_written(n)
     return Workload(harmonic, blueprint, training, fit_seed, sample_seed, written, lengths, loss_tokens, prompts, rows)
+
+
+def _loss_places(lengths: Sequence[float], answers: Sequence[float]) -> float:
+    """At how many places of a batch, its rows flush left, some row's answer stands."""
+    places = covered = 0.0
+    for start, end in sorted((length - answer, length) for length, answer in zip(lengths, answers, strict=True)):
+        places += max(0.0, end - max(start, covered))
+        covered = max(covered, end)
+    return places
 
 
 class _Counter:

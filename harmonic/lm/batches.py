@@ -1,6 +1,5 @@
 """Instructions to batches: the whole run's plan is known from its start, so that it can resume anywhere."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import torch
 from harmonic.budget import Budget
 from harmonic.codec import Instruction
 from harmonic.errors import BadInput, check_at_least, check_choice
-from harmonic.lm.segments import SegmentEncoder, pad_left
+from harmonic.lm.segments import SegmentEncoder, pad_right
 from harmonic.seed import derive_seed
 
 IGNORED = -100
@@ -71,6 +70,8 @@ Batch = dict[str, torch.Tensor]
 def plan_batches(lengths: np.ndarray, training: Training, seed: int) -> list[tuple[int, np.ndarray]]:
     """Every batch of a run, as (epoch, instruction numbers): known from the start, so that a run can resume anywhere.
 
+    The largest batch, padding counted, changes places with the first: what does not fit in memory fails at once.
+
     Args:
         lengths: shape (m,), any measure of each instruction's length.
         training: the recipe.
@@ -82,7 +83,7 @@ def plan_batches(lengths: np.ndarray, training: Training, seed: int) -> list[tup
     if training.max_steps is not None:
         total = min(total, training.max_steps * training.accumulate)
     batches: list[tuple[int, np.ndarray]] = []
-    for epoch in itertools.count():
+    for epoch in range(-(-total // per_epoch)):
         rng = np.random.default_rng(derive_seed(seed, "epoch", epoch))
         shuffled = rng.permutation(len(lengths))
         windows = [shuffled[start : start + WINDOW * size] for start in range(0, len(shuffled), WINDOW * size)]
@@ -91,34 +92,35 @@ def plan_batches(lengths: np.ndarray, training: Training, seed: int) -> list[tup
             by_length = window[np.argsort(lengths[window], kind="stable")]
             drawn += [by_length[start : start + size] for start in range(0, len(by_length), size)]
         batches += [(epoch, drawn[place]) for place in rng.permutation(len(drawn))]
-        if len(batches) >= total:
-            return batches[:total]
-    raise AssertionError("unreachable")
+    batches = batches[:total]
+    largest = int(np.argmax([len(rows) * lengths[rows].max() for _, rows in batches]))
+    batches[0], batches[largest] = batches[largest], batches[0]
+    return batches
 
 
 def collate(instructions: Sequence[Instruction], encoder: SegmentEncoder, training: Training) -> Batch:
-    """Token ids with the answers flush right, so that logits are computed for the answers' columns alone.
+    """Token ids padded behind their end, where nothing that bears a loss sees it: a causal model needs no mask.
 
     Returns:
-        input_ids, attention_mask, position_ids (b, t) and labels (b, a), where a is the longest text that bears a loss: the
-        answer with its end-of-sequence token, or all of it; labels of the padding are IGNORED.
+        input_ids (b, t); lengths (b,), the tokens of each row, padding left out; places (p,), where the next token bears a
+        loss in some row: the answer with its end-of-sequence token, or all of it; labels (b, p), those next tokens, IGNORED
+        in the rows where they bear none.
     """
     tokenizer = encoder.tokenizer
     prompts = [encoder.encode(item.prompt) for item in instructions]
     answers = [[*encoder.encode(item.answer), tokenizer.eos_token_id] for item in instructions]
     rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
-    longest = max(map(len, rows))
+    lengths = torch.tensor([len(row) for row in rows])
+    longest = int(lengths.max())
     if longest > training.max_length:
         raise BadInput(
             f"an instruction of {longest} tokens exceeds model.training.max_length={training.max_length}: "
             f"raise it (where the model's context allows), lower method.k, or drop columns with dataset.drop."
         )
-    ids, mask = pad_left(rows, tokenizer.pad_token_id)
-    targets = answers if training.loss_on == "answer" else [row[1:] for row in rows]
-    labels, is_label = pad_left(targets, tokenizer.pad_token_id)
-    return {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
-        "labels": labels.masked_fill(is_label == 0, IGNORED),
-    }
+    ids = pad_right(rows, tokenizer.pad_token_id)
+    starts = torch.tensor([len(prompt) if training.loss_on == "answer" else 1 for prompt in prompts])
+    target = torch.arange(1, longest)
+    bears_loss = (target >= starts[:, None]) & (target < lengths[:, None])
+    places = bears_loss.any(0).nonzero().flatten()
+    labels = ids[:, 1:].masked_fill(~bears_loss, IGNORED)[:, places]
+    return {"input_ids": ids, "lengths": lengths, "places": places, "labels": labels}

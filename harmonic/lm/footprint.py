@@ -79,17 +79,16 @@ class Shape:
 
 
 def fit_bytes(shape: Shape, rows: int, tokens: int, loss_tokens: int, *, gradient_checkpointing: bool) -> int:
-    """Most that fine-tuning holds at once: a batch of `rows` texts padded to `tokens`, the last `loss_tokens` with a loss.
+    """Most that fine-tuning holds at once: a batch of `rows` texts padded to `tokens`, with logits at `loss_tokens` places.
 
-    State + activations + logits:
+    State + activations + logits; attention is causal without a mask (see `harmonic.lm.batches.collate`), and takes no more:
 
     * state: weights, gradients, two moments (`Shape.state_bytes`), and under mixed precision a half-precision copy of the
       weights that autocast keeps until the step ends;
     * activations: what autograd saves of every layer, counted tensor by tensor (`_layer_bytes`), as Korthikanti et al. 2022
       ("Reducing activation recomputation in large transformer models", §4) count GPT's; with gradient checkpointing the
       layers' inputs, and one layer's activations;
-    * attention masks: a boolean and a number per pair of tokens of a row;
-    * logits: of each token with a loss v numbers as computed and, while cross-entropy runs backwards, three times in
+    * logits: of each such place v numbers as computed and, while cross-entropy runs backwards, three times in
       float32 (log-softmax, the gradients before and behind it).
 
     An allocator that cannot use again what was freed holds more: with batches of changing lengths, glibc's was seen to hold
@@ -98,10 +97,9 @@ def fit_bytes(shape: Shape, rows: int, tokens: int, loss_tokens: int, *, gradien
     layer = _layer_bytes(shape)
     saved = shape.layers * shape.hidden * shape.stored + layer if gradient_checkpointing else shape.layers * layer
     activations = rows * tokens * saved
-    mask = rows * tokens**2 * (1 + shape.computed)
-    logits = rows * (loss_tokens + 1) * shape.vocabulary * (shape.computed + 3 * FLOAT32)
+    logits = rows * loss_tokens * shape.vocabulary * (shape.computed + 3 * FLOAT32)
     copies = shape.parameters * shape.computed if shape.computed < shape.stored else 0
-    return shape.state_bytes + copies + activations + mask + logits
+    return shape.state_bytes + copies + activations + logits
 
 
 def sample_bytes(shape: Shape, rows: int, tokens: int) -> int:
@@ -124,14 +122,14 @@ def _layer_bytes(shape: Shape) -> int:
     """What autograd saves of one Llama layer for each token, in bytes.
 
     Both norms: their input in float32 and its normalised form. What the five projections q, k, v, gate and up read: a copy
-    each where autocast makes one, else one for each norm. Attention: q, k and v, repeated for every query's head, and its
-    output. The MLP: gate, its SiLU, up, and their product. An adapter of LoRA: what it reads behind its dropout, the mask of
+    each where autocast makes one, else one for each norm. Attention: q, its output, and k and v of their own heads. The
+    MLP: gate, its SiLU, up, and their product. An adapter of LoRA: what it reads behind its dropout, the mask of
     that, and where the weights are in half precision, its result before it is made half, too.
     """
     halved = shape.mixed and shape.stored == FLOAT32
     norms = 2 * (FLOAT32 + shape.stored) * shape.hidden
     projections = (5 * HALF if halved else 2 * shape.stored) * shape.hidden
-    attention = 4 * shape.computed * shape.queries
+    attention = 2 * shape.computed * (shape.queries + shape.keys)
     mlp = 4 * shape.computed * shape.mlp
     adapters = shape.adapted * (1 + (HALF if shape.mixed else FLOAT32) + (HALF if shape.stored == HALF else 0))
     return norms + projections + attention + mlp + adapters

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import outlines_core
 import torch
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -58,6 +57,8 @@ class Grammar:
         Raises:
             BadInput: a column that can hold nothing, or that the tokenizer has no tokens for.
         """
+        import outlines_core
+
         (quote,) = encoder.encode([QUOTE])
         texts: dict[bytes, list[int]] = {QUOTE.encode(): [quote]}
         for token, text in enumerate(token_bytes(encoder.tokenizer)):
@@ -139,6 +140,8 @@ def _automaton(pattern: str, vocabulary: Any) -> dict[int, dict[int, int]]:
     The quote is a part of the expression, so that nothing goes on behind a final state: outlines-core 0.2.14 loses what goes
     on there by a single byte ("yes" and "yes, mostly").
     """
+    import outlines_core
+
     try:
         index = outlines_core.Index(pattern + QUOTE, vocabulary)
     except ValueError:  # no token begins any of its texts

@@ -9,6 +9,7 @@ import torch
 from transformers import get_cosine_schedule_with_warmup
 
 from harmonic.codec import Instruction
+from harmonic.errors import BadInput
 from harmonic.lm.batches import IGNORED, Batch, Training, collate
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.training import Compute, Resumable, Run, train
@@ -26,19 +27,12 @@ class FineTuning(Resumable):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Mean cross-entropy, in nats, over the tokens that bear a loss."""
-        labels = batch["labels"]
-        output = self.model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            position_ids=batch["position_ids"],
-            logits_to_keep=labels.shape[1] + 1,
-            use_cache=False,
-        )
+        logits = self.model(input_ids=batch["input_ids"], logits_to_keep=batch["places"], use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(
-            output.logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED
+            logits.flatten(0, 1).float(), batch["labels"].flatten(), ignore_index=IGNORED
         )
         self.losses.append(float(loss.detach()))
-        self.tokens += int(batch["attention_mask"].sum())
+        self.tokens += int(batch["lengths"].sum())
         return loss
 
     def configure_optimizers(self) -> Any:
@@ -84,6 +78,9 @@ def fine_tune(
 
     Returns:
         The loss of every batch, nats per token that bears a loss; how the run went.
+
+    Raises:
+        BadInput: the first optimiser step, which has the largest batch, does not fit in the GPU's memory.
     """
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
@@ -95,15 +92,32 @@ def fine_tune(
 
     steps = -(-len(batches) // training.accumulate)
     module = FineTuning(model, training, steps, seed)
-    run = train(
-        module,
-        make,
-        [len(rows) for _, rows in batches],
-        compute,
-        what="fine-tuning",
-        work_dir=work_dir,
-        max_minutes=max_minutes,
-        accumulate_grad_batches=training.accumulate,
-        gradient_clip_val=training.clip,
-    )
+    try:
+        run = train(
+            module,
+            make,
+            [len(rows) for _, rows in batches],
+            compute,
+            what="fine-tuning",
+            work_dir=work_dir,
+            max_minutes=max_minutes,
+            accumulate_grad_batches=training.accumulate,
+            gradient_clip_val=training.clip,
+        )
+    except torch.OutOfMemoryError as error:
+        if len(module.losses) > training.accumulate:
+            raise
+        raise BadInput(_does_not_fit(training, len(batches[0][1]))) from error
     return module.losses, run
+
+
+def _does_not_fit(training: Training, rows: int) -> str:
+    """The sentence for a first optimiser step, which has the largest batch, that the GPU's memory does not hold."""
+    size, accumulate = training.batch_size, training.accumulate
+    if size > 1:
+        cure = f"set model.training.batch_size={-(-size // 2)} model.training.accumulate={2 * accumulate}"
+    elif not training.gradient_checkpointing:
+        cure = "set model.training.gradient_checkpointing=true"
+    else:
+        cure = "lower method.k, or take a smaller model"
+    return f"the GPU's memory must hold the run's largest batch, of {rows} rows, but is too small for it: {cure}."

@@ -94,3 +94,9 @@ def pad_left(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, tor
     ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in rows], dtype=torch.long)
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], dtype=torch.long)
     return ids, mask
+
+
+def pad_right(rows: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
+    """Token ids (b, t) with the rows flush left."""
+    longest = max(map(len, rows))
+    return torch.tensor([list(row) + [pad] * (longest - len(row)) for row in rows], dtype=torch.long)

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -21,12 +22,17 @@ def same(first, second):
     )
 
 
+def differing(first, second):
+    """At how many places of the shorter plan the two differ; two swaps of a largest batch change three places at most."""
+    return sum(not same([a], [b]) for a, b in zip(first, second, strict=False))
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 16, 64])
 def test_each_instruction_once_per_epoch(batch_size):
     """Oracle: invariant; no batch is larger than asked."""
     batches = plan_batches(LENGTHS, Training(epochs=3, batch_size=batch_size), seed=1)
     assert len(batches) == 3 * -(-45 // batch_size)
-    assert [epoch for epoch, _ in batches] == sorted(epoch for epoch, _ in batches)
+    assert Counter(epoch for epoch, _ in batches) == dict.fromkeys(range(3), -(-45 // batch_size))
     for epoch in range(3):
         rows = np.concatenate([rows for number, rows in batches if number == epoch])
         assert sorted(rows) == list(range(45))
@@ -39,18 +45,18 @@ def test_a_small_table_is_repeated_until_the_steps_are_done(accumulate):
     recipe = {"batch_size": 4, "accumulate": accumulate}
     long = plan_batches(LENGTHS, Training(min_steps=20, **recipe), seed=0)
     assert len(long) == 20 * accumulate
-    assert long[-1][0] == (20 * accumulate - 1) // 12
+    assert max(epoch for epoch, _ in long) == (20 * accumulate - 1) // 12
     assert len(plan_batches(LENGTHS, Training(min_steps=2, **recipe), seed=0)) == 12
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_a_large_table_ends_when_the_steps_are_done(accumulate):
-    """Oracle: by hand. 12 batches an epoch, 36 in all; the start is the same as without an end."""
+    """Oracle: by hand. 12 batches an epoch, 36 in all; the start is the same as without an end, but for the swap."""
     recipe = {"batch_size": 4, "accumulate": accumulate, "epochs": 3}
     whole = plan_batches(LENGTHS, Training(**recipe), seed=0)
     cut = plan_batches(LENGTHS, Training(max_steps=5, **recipe), seed=0)
     assert len(cut) == 5 * accumulate
-    assert same(cut, whole[: len(cut)])
+    assert differing(cut, whole) <= 3
     assert same(plan_batches(LENGTHS, Training(max_steps=99, **recipe), seed=0), whole)
 
 
@@ -64,9 +70,19 @@ def test_the_seed_decides_the_plan():
 
 
 def test_a_longer_run_starts_like_a_shorter_one():
-    """Oracle: repetition; an epoch's order does not hang on how many follow."""
+    """Oracle: repetition; an epoch's order does not hang on how many follow, but for the swap of the largest batch."""
     short, long = (plan_batches(LENGTHS, Training(epochs=epochs, batch_size=4), 7) for epochs in (1, 4))
-    assert same(short, long[: len(short)])
+    assert differing(short, long) <= 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 16])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_largest_batch_comes_first(batch_size, seed):
+    """Oracle: the maximum over all batches of rows times the longest row; what fits in memory at first fits ever after."""
+    batches = plan_batches(LENGTHS, Training(epochs=3, batch_size=batch_size), seed)
+    sizes = [len(rows) * LENGTHS[rows].max() for _, rows in batches]
+    assert sizes[0] == max(sizes)
+    assert min(sizes) < sizes[0]
 
 
 def test_batches_hold_texts_of_like_length():
@@ -88,18 +104,33 @@ def batch_by_hand(easy_encoder, loss_on):
 
 
 def test_a_batch_by_hand(easy_encoder):
-    """Oracle: laid out by hand. Answers stand flush right; positions start at each text's own first token."""
+    """Oracle: laid out by hand. Rows of 5 and 6 tokens; answers begin behind one and four, and are seen a place earlier."""
     batch, one, pad, eos = batch_by_hand(easy_encoder, "answer")
-    assert batch["input_ids"].tolist() == [[pad, *one('"', "7", "8", "}"), eos], [*one('"', "1", "2", "3", "}"), eos]]
-    assert batch["attention_mask"].tolist() == [[0, 1, 1, 1, 1, 1], [1] * 6]
-    assert batch["position_ids"].tolist() == [[0, 0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5]]
-    assert batch["labels"].tolist() == [[*one("7", "8", "}"), eos], [IGNORED, IGNORED, *one("}"), eos]]
+    assert batch["input_ids"].tolist() == [[*one('"', "7", "8", "}"), eos, pad], [*one('"', "1", "2", "3", "}"), eos]]
+    assert batch["lengths"].tolist() == [5, 6]
+    assert batch["places"].tolist() == [0, 1, 2, 3, 4]
+    seven, eight, close = one("7", "8", "}")
+    assert batch["labels"].tolist() == [
+        [seven, eight, close, eos, IGNORED],
+        [IGNORED, IGNORED, IGNORED, close, eos],
+    ]
+
+
+def test_places_between_the_answers_are_left_out(easy_encoder):
+    """Oracle: by hand. The answers stand at 1 and 2, and at 5 and 6 of their rows: nobody needs places 2 and 3."""
+    one = lambda *texts: [easy_encoder.encode([text])[0] for text in texts]  # noqa: E731
+    items = [Instruction(['"'], ["7"]), Instruction(['"', "1", "2", "3", "4"], ["}"])]
+    batch = collate(items, easy_encoder, Training())
+    eos = easy_encoder.tokenizer.eos_token_id
+    assert batch["places"].tolist() == [0, 1, 4, 5]
+    assert batch["labels"].tolist() == [[*one("7"), eos, IGNORED, IGNORED], [IGNORED, IGNORED, *one("}"), eos]]
 
 
 def test_loss_on_all_by_hand(easy_encoder):
     """Oracle: by hand. Every token bears a loss but each text's first, which nothing predicts."""
     batch, one, _, eos = batch_by_hand(easy_encoder, "all")
-    assert batch["labels"].tolist() == [[IGNORED, *one("7", "8", "}"), eos], [*one("1", "2", "3", "}"), eos]]
+    assert batch["places"].tolist() == [0, 1, 2, 3, 4]
+    assert batch["labels"].tolist() == [[*one("7", "8", "}"), eos, IGNORED], [*one("1", "2", "3", "}"), eos]]
 
 
 def test_the_end_of_sequence_bears_a_loss_even_where_it_pads(easy_encoder):
@@ -108,17 +139,22 @@ def test_the_end_of_sequence_bears_a_loss_even_where_it_pads(easy_encoder):
     tokenizer.pad_token = tokenizer.eos_token
     batch, one, pad, eos = batch_by_hand(SegmentEncoder(tokenizer), "answer")
     assert pad == eos
-    assert batch["labels"].tolist()[1] == [IGNORED, IGNORED, *one("}"), eos]
-    assert batch["attention_mask"].tolist()[0] == [0, 1, 1, 1, 1, 1]
+    assert batch["labels"].tolist()[0] == [*one("7", "8", "}"), eos, IGNORED]
+    assert batch["lengths"].tolist() == [5, 6]
 
 
-def test_labels_are_the_last_tokens(easy_encoder, easy_instructions):
-    """Oracle: invariant that the loss relies on: the label at the end is the input at the end."""
+def test_labels_are_the_next_tokens(easy_encoder, easy_instructions):
+    """Oracle: invariants that the loss relies on: a label is the input a place later, and each answer's count is right."""
     for loss_on in ("answer", "all"):
-        batch = collate(easy_instructions[:5], easy_encoder, Training(loss_on=loss_on))
-        labels, ids = batch["labels"], batch["input_ids"][:, -batch["labels"].shape[1] :]
-        assert torch.equal(labels[labels != IGNORED], ids[labels != IGNORED])
-        assert (labels != IGNORED).any(1).all()
+        items = easy_instructions[:5]
+        batch = collate(items, easy_encoder, Training(loss_on=loss_on))
+        following = batch["input_ids"][:, batch["places"] + 1]
+        bearing = batch["labels"] != IGNORED
+        assert torch.equal(batch["labels"][bearing], following[bearing])
+        answers = torch.tensor([len(easy_encoder.encode(item.answer)) + 1 for item in items])
+        assert torch.equal(bearing.sum(1), answers if loss_on == "answer" else batch["lengths"] - 1)
+        assert bearing.any(0).all()  # no logits for nothing
+        assert (batch["places"].diff() > 0).all()
 
 
 def test_a_text_beyond_the_limit_is_an_error(easy_encoder, easy_instructions, one_sentence):

@@ -32,10 +32,8 @@ def saved_bytes(model, rows, tokens, compute):
         return tensor
 
     ids = torch.arange(rows * tokens).reshape(rows, tokens) % 90 + 3
-    mask = torch.ones_like(ids)
-    mask[0, :3] = 0
     with compute.autocast(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=1, use_cache=False).logits.float()
+        logits = model(input_ids=ids, logits_to_keep=1, use_cache=False).logits.float()
     assert logits.requires_grad
     return sum(size for size, _ in kept.values())
 
@@ -66,18 +64,18 @@ def test_activations_are_what_autograd_saves(precision, dtype, lora):
     shapes = [Shape.of(each, compute) for each in (one, three)]
     copies = 2 * (shapes[1].parameters - shapes[0].parameters) if dtype == torch.float32 and shapes[0].mixed else 0
     said = rows * tokens * 2 * footprint._layer_bytes(shapes[1])
-    assert said == pytest.approx(saved - copies, rel=0.08)
+    assert said == pytest.approx(saved - copies, rel=0.05)
 
 
 def test_memory_by_hand():
     """Oracle: the sums of the docstrings on small numbers."""
-    layer = 2 * 8 * 8 + 2 * 4 * 8 + 4 * 4 * 8 + 4 * 4 * 16
-    masks, logits = 3 * 10**2 * 5, 3 * (6 + 1) * 50 * (4 + 12)
+    layer = 2 * 8 * 8 + 2 * 4 * 8 + 2 * 4 * (8 + 4) + 4 * 4 * 16
+    masks, logits = 3 * 10**2 * 5, 3 * 6 * 50 * (4 + 12)
     state = 4000 * 4
     whole = fit_bytes(SHAPE, 3, 10, 6, gradient_checkpointing=False)
-    assert whole == state + 3 * 10 * 2 * layer + masks + logits
+    assert whole == state + 3 * 10 * 2 * layer + logits
     saving = fit_bytes(SHAPE, 3, 10, 6, gradient_checkpointing=True)
-    assert saving == state + 3 * 10 * (2 * 8 * 4 + layer) + masks + logits
+    assert saving == state + 3 * 10 * (2 * 8 * 4 + layer) + logits
     places = 3 * (10 + 64)
     assert sample_bytes(SHAPE, 3, 10) == 4000 + 2 * 2 * places * 4 * 4 + places * layer + masks + 3 * 50 * 28
 

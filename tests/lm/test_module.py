@@ -7,7 +7,8 @@ import peft
 import pytest
 import torch
 
-from harmonic.lm.batches import Training, collate, plan_batches
+from harmonic.errors import BadInput
+from harmonic.lm.batches import IGNORED, Training, collate, plan_batches
 from harmonic.lm.module import FineTuning, fine_tune
 from harmonic.training import CHECKPOINT, Compute
 
@@ -43,9 +44,86 @@ def test_the_loss_by_hand(tiny_model, easy_encoder, easy_instructions, vocabular
     module = FineTuning(model, Training(), steps=1, seed=0)
     for items in ([chosen[0]], chosen):
         batch = collate(items, easy_encoder, Training(loss_on=loss_on))
-        assert (batch["attention_mask"] == 0).any() == (len(items) > 1)
+        assert (batch["lengths"] < batch["input_ids"].shape[1]).any() == (len(items) > 1)
         loss = module.training_step(batch, 0).item()
         assert loss == pytest.approx(by_hand(model, easy_encoder, items, loss_on == "all"), abs=1e-5)
+
+
+@pytest.mark.parametrize("loss_on", ["answer", "all"])
+def test_the_loss_and_gradient_of_adapters_by_hand(tiny_model, easy_encoder, easy_instructions, vocabulary, loss_on):
+    """Oracle: each text alone, without padding: the same loss, and the gradient of the mean over all tokens with a loss."""
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = peft.get_peft_model(tiny_model("llama", vocabulary), config)
+    items, training = easy_instructions[:5], Training(loss_on=loss_on)
+    module = FineTuning(model, training, steps=1, seed=0)
+    batch = collate(items, easy_encoder, training)
+    together = module.training_step(batch, 0)
+    assert together.item() == pytest.approx(by_hand(model, easy_encoder, items, loss_on == "all"), abs=1e-5)
+    assert module.tokens == sum(len(easy_encoder.encode([*item.prompt, *item.answer])) + 1 for item in items)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(together, trained)
+    counts = (batch["labels"] != IGNORED).sum(1)
+    alone = [module.training_step(collate([item], easy_encoder, training), 0) for item in items]
+    mean = sum(loss * count for loss, count in zip(alone, counts, strict=True)) / counts.sum()
+    for found, expected in zip(gradients, torch.autograd.grad(mean, trained), strict=True):
+        assert torch.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_attention_is_causal_without_a_mask(
+    tiny_model, easy_encoder, easy_instructions, vocabulary, family, precision, monkeypatch
+):
+    """Oracle: what the attention of torch is called with: a mask would keep it from its faster kernels."""
+    calls = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def noting(*arguments, attn_mask=None, is_causal=False, **settings):
+        calls.append((attn_mask, is_causal))
+        return attend(*arguments, attn_mask=attn_mask, is_causal=is_causal, **settings)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noting)
+    module = FineTuning(tiny_model(family, vocabulary), Training(), steps=1, seed=0)
+    batch = collate(easy_instructions[:3], easy_encoder, Training())
+    with Compute("cpu", precision).autocast():
+        module.training_step(batch, 0)
+    assert calls == [(None, True)] * 2
+
+
+@pytest.mark.parametrize(
+    ("training", "cure"),
+    [
+        (Training(batch_size=4), "model.training.batch_size=2 model.training.accumulate=2"),
+        (Training(batch_size=3, accumulate=4), "model.training.batch_size=2 model.training.accumulate=8"),
+        (Training(batch_size=1), "model.training.gradient_checkpointing=true"),
+        (Training(batch_size=1, gradient_checkpointing=True), "method.k"),
+    ],
+)
+def test_a_first_batch_that_does_not_fit_names_the_cure(
+    tiny_model, vocabulary, easy_encoder, easy_instructions, training, cure, one_sentence
+):
+    """Oracle: the rule; a later step that runs out of memory is no question of settings, and keeps its own error."""
+
+    def out_of_memory_at(forward):
+        model, passes = tiny_model("llama", vocabulary), 0
+
+        def fail(*_):
+            nonlocal passes
+            passes += 1
+            if passes == forward:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+        model.register_forward_pre_hook(fail)
+        run(model, easy_encoder, easy_instructions, training)
+
+    for forward in (1, training.accumulate):
+        with pytest.raises(BadInput) as error:
+            out_of_memory_at(forward)
+        one_sentence(error.value, cure)
+    with pytest.raises(torch.OutOfMemoryError):
+        out_of_memory_at(training.accumulate + 2)
 
 
 def run(model, encoder, instructions, training, work_dir=None, stop_at=None, error=RuntimeError):

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from harmonic.codec import QUOTE, RowCodec, frequent_segments, instruction, wrap
 from harmonic.lm.load import table_tokenizer
-from harmonic.lm.segments import SegmentEncoder, pad_left
+from harmonic.lm.segments import SegmentEncoder, pad_left, pad_right
 
 VALUES = ["12.50", "n", "A, b", "two  spaces", "", "2024-01-31", "New York", "the colour"]
 NASTY = [
@@ -169,3 +169,4 @@ def test_padding_by_hand():
     ids, mask = pad_left([[5], [6, 7, 8], []], pad=0)
     assert ids.tolist() == [[0, 0, 5], [6, 7, 8], [0, 0, 0]]
     assert mask.tolist() == [[0, 0, 1], [1, 1, 1], [0, 0, 0]]
+    assert pad_right([[5], [6, 7, 8], []], pad=0).tolist() == [[5, 0, 0], [6, 7, 8], [0, 0, 0]]

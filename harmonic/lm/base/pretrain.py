@@ -76,10 +76,10 @@ class Recipe:
     tokenizer_tables: int = 600
     context: int = 4096
     phases: tuple[Phase, ...] = (
-        Phase(400, 32, 256, Ranges(columns=(3, 5)), repeats=0.5),
-        Phase(1000, 32, 256, Ranges(columns=(3, 6))),
-        Phase(1500, 32, 512, Ranges(columns=(3, 12))),
-        Phase(2000, 32, 1024, WIDE),
+        Phase(300, 32, 256, Ranges(columns=(3, 5)), repeats=0.5),
+        Phase(500, 32, 256, Ranges(columns=(3, 6))),
+        Phase(600, 32, 512, Ranges(columns=(3, 12))),
+        Phase(600, 32, 1024, WIDE),
         Phase(6000, 32, 1536, WIDE),
     )
     muon_rate: float = 0.02
@@ -338,8 +338,15 @@ def pretrain(
         for layer in module.model.model.layers:
             layer.compile()
     stream = Stream(partial(make_batch, reader, recipe), start, recipe.steps)
-    pinned = compute.device.type == "cuda"
-    loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=8, pin_memory=pinned)
+    on_gpu = compute.device.type == "cuda"  # a process that holds one is not forked
+    loader = DataLoader(
+        stream,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=8,
+        pin_memory=on_gpu,
+        multiprocessing_context="spawn" if on_gpu else None,
+    )
     fit_stream(trainer, module, loader, checkpoint)
     module.model.to(STORED).save_pretrained(out)
     tokenizer.save_pretrained(out)
