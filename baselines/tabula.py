@@ -16,7 +16,7 @@ from harmonic.lm.batches import Training, plan_batches
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
-from harmonic.lm.module import fine_tune
+from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.sampler import sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.schema import Schema
@@ -66,6 +66,8 @@ class Tabula:
         decoding: how rows are written; as published freely, at a temperature of .7, and dropped where they do not obey.
         compute: device, precision, checkpoints.
     """
+
+    version = VERSION
 
     def __init__(
         self,

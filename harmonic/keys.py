@@ -13,7 +13,7 @@ from harmonic.table import Split, digest
 VERSIONS = {"fit": 1, "sample": 1, "score": 1}
 """Raised when a stage's code changes what it computes, so that older results are not taken for new ones.
 
-A metric that changes alone raises a `version` of its own, and the other metrics' scores are kept.
+A metric that changes alone raises a `version` of its own, and a method too: the other results are kept.
 """
 
 Config = Mapping[str, Any]
@@ -31,6 +31,7 @@ def fit_key(config: Config, synthesizer: Any, split: Split) -> str:
         schema=split.schema.to_json(),
         seed=derive_seed(config["seed"], "fit"),
         device=env.device_kind(),
+        **({"version": synthesizer.version} if hasattr(synthesizer, "version") else {}),
         **({"recipe": asdict(synthesizer.recipe)} if hasattr(synthesizer, "recipe") else {}),
     )
 

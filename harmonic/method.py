@@ -22,7 +22,7 @@ from harmonic.lm.batches import Training, plan_batches
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
-from harmonic.lm.module import fine_tune
+from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.sampler import Generation, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
@@ -80,6 +80,8 @@ class Harmonic:
             model=base takes minutes, that of model=llama2_7b_chat is the authors'.
         max_minutes: end fine-tuning after this long.
     """
+
+    version = VERSION
 
     def __init__(
         self,

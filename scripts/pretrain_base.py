@@ -1,7 +1,7 @@
 """Pre-train the base model on tables of the prior, and on nothing else.
 
-    python scripts/pretrain_base.py out=harmonic/lm/base/weights [threads=1] [workers=1] [compiled=false] [accelerator=auto]
-                                    [steps=] [field of Recipe=]
+    python scripts/pretrain_base.py out=harmonic/lm/base/weights [threads=2] [workers=1] [accelerator=auto] [steps=]
+                                    [field of Recipe=]
 
 `workers` processes make the batches: about 100 000 tokens a second each. The same command takes up a run that was killed.
 `steps=N` cuts every phase to its share of N steps, for a trial. On glibc,
@@ -21,7 +21,6 @@ OWN = {
     "out": "",
     "threads": 1,
     "workers": 1,
-    "compiled": False,
     "steps": 0,
     "accelerator": "auto",
     "precision": "auto",
@@ -44,7 +43,7 @@ def main(arguments: list[str]) -> int:
         if options["steps"]:
             recipe = _shortened(recipe, options["steps"])
         compute = Compute(options["accelerator"], options["precision"], options["checkpoint_minutes"])
-        summary = pretrain(recipe, Path(options["out"]), compute, workers=options["workers"], compiled=options["compiled"])
+        summary = pretrain(recipe, Path(options["out"]), compute, workers=options["workers"])
     except BadInput as error:
         print(f"pretrain_base.py: {error}", file=sys.stderr)
         return 1

@@ -137,7 +137,6 @@ def random_llama(
     heads: int,
     mlp_size: int,
     *,
-    key_heads: int | None = None,
     context: int,
     seed: int,
 ) -> LlamaForCausalLM:
@@ -148,7 +147,7 @@ def random_llama(
         intermediate_size=mlp_size,
         num_hidden_layers=layers,
         num_attention_heads=heads,
-        num_key_value_heads=key_heads or heads,
+        num_key_value_heads=heads,
         max_position_embeddings=context,
         tie_word_embeddings=True,
         bos_token_id=None,

@@ -14,6 +14,9 @@ from harmonic.lm.batches import IGNORED, Batch, Training, collate
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.training import Compute, Resumable, Run, train
 
+VERSION = 2
+"""Raised when fine-tuning computes something else: a part of the key of whatever is fine-tuned, see `harmonic.keys`."""
+
 
 class FineTuning(Resumable):
     """A causal LM under instruction tuning."""

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from harmonic.lm.batches import Training, plan_batches
 from harmonic.lm.grammar import DONE
 from harmonic.lm.likelihood import BATCH_TOKENS, Tokens, token_log_likelihoods
 from harmonic.lm.load import Backbone, Pretrained, backbone
-from harmonic.lm.module import fine_tune
+from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.segments import SegmentEncoder, pad_left
 from harmonic.metrics.rows import check_rows, draw_rows, readable
 from harmonic.metrics.utility import class_scores, number_scores, trivial_score, usable_rows
@@ -145,6 +145,7 @@ class LanguageModelEfficacy:
 
     model: Backbone | str = "base"
     """The language model, or "base" (the shipped one), "scratch", a hub id or a folder."""
+    version: ClassVar[int] = VERSION
     compute: Compute | None = None
     """Device and precision."""
     training: Training | None = None

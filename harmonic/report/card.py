@@ -22,7 +22,6 @@ def model_card(training: Mapping[str, Any], evaluations: Sequence[Mapping[str, A
         layers=recipe["layers"],
         hidden=recipe["hidden_size"],
         heads=recipe["heads"],
-        key_heads=recipe["key_heads"],
         mlp=recipe["mlp_size"],
         bpe=recipe["vocab_size"],
         slots=recipe["slots"],
@@ -36,8 +35,7 @@ def model_card(training: Mapping[str, Any], evaluations: Sequence[Mapping[str, A
         seed=recipe["seed"],
         minutes=f"{training['seconds'] / 60:.0f}",
         device=machine["device"],
-        workers=training["workers"],
-        compiled=", compiled layers" if training["compiled"] else "",
+        threads=machine["threads"],
         precision=training["precision"],
         torch=machine["packages"]["torch"],
         transformers=machine["packages"]["transformers"],
@@ -76,6 +74,8 @@ def _phases(phases: Sequence[Mapping[str, Any]]) -> str:
                 "noise": "{} to {}".format(*phase["tables"]["noise"]),
                 "numbers of few values": f"{phase['tables']['snapped']:.0%}",
                 "random tokens repeated": f"{phase['repeats']:.0%}",
+                "other tables' slots": "left out" if phase["bound_only"] else "kept",
+                "rates": "anew" if phase["anew"] else "go on",
             }
             for phase in phases
         ]
@@ -159,9 +159,8 @@ TEMPLATE = """\
 <!-- Written by scripts/make_base_card.py from training.json and results/base: change those, not this. -->
 
 A language model for tables that has never seen a real one: {parameters} million parameters, Llama architecture
-({layers} layers of {hidden}, {heads} heads, {key_heads} of keys and values, MLP {mlp}, tied embeddings), float16
-safetensors, {size} MB with its tokenizer. It loads with `AutoModelForCausalLM.from_pretrained(folder)` and is HARMONIC's
-default (`model=base`).
+({layers} layers of {hidden}, {heads} heads, MLP {mlp}, tied embeddings), float32 safetensors, {size} MB with its
+tokenizer. It loads with `AutoModelForCausalLM.from_pretrained(folder)` and is HARMONIC's default (`model=base`).
 
 **No real table was used.** Everything it has read was drawn by `harmonic/lm/base/prior.py` from random structural
 causal models, under names put together by `names.py`; no file is opened while tables are drawn, and the modules that
@@ -174,8 +173,8 @@ Tables of {columns} columns and {table_rows} rows: latent factors and clusters, 
 as measured, skewed, zero-inflated, bounded, counted, rounded and spiked numbers, years, Unix time stamps,
 identifiers, dates in five forms, booleans, categories of 2 to 60 values with words, invented words or codes for
 names, empty cells, and targets of 2 to 10 classes or a number. Each is written as HARMONIC's instructions (1 to 8
-examples: crossovers of neighbours, neighbours or random rows; features in one order or shuffled; with or without the
-dialogue form) and, for one table in eight, as LLE's questions.
+examples, neighbours or random rows, features in one order or shuffled, with or without the dialogue form) and, for
+one table in eight, as LLE's questions.
 
 Tokenizer: byte-level BPE of {bpe} tokens with single digits, a token for each text that the format fixes, and {slots}
 *slots*: tokens without a meaning of their own. In pre-training each table's keys and named categories are given
@@ -184,15 +183,16 @@ random slots (all of them for three tables in four, half or none for the others)
 
 ## Training
 
-{tokens} million tokens in {steps} steps, seed {seed}; {minutes} minutes on one {device} and {workers} processes that
-made the batches, {precision}{compiled}, torch {torch}, transformers {transformers}, commit {commit}. Muon ({muon}, weight
-decay {decay}) for the matrices, AdamW ({adam}) for the rest, falling to nothing over the last {cooldown} of the steps. Prose
-and first rows weigh a tenth. A softmax leaves out the slots of other tables, as `bind` does in use.
+{tokens} million tokens in {steps} steps, seed {seed}; {minutes} minutes on {threads} threads of a shared {device},
+{precision}, torch {torch}, transformers {transformers}, commit {commit}. Muon ({muon}, weight decay {decay}) for the
+matrices, AdamW ({adam}) for the rest, falling to nothing over the last {cooldown} of each cycle; the second cycle begins
+with rates and optimisers anew. Prose and first rows weigh a tenth. Where other tables' slots are left out, the
+softmax covers what it covers in use, when `bind` has dropped the slots that are bound to nothing.
 
 {phases}
 
-Again: `python scripts/pretrain_base.py out=FOLDER workers=15`, with as many workers as there are cores to spare; it goes on
-where it was killed. Loss in nats per token while training, on tables seen once; the fall from first to later rows is what
+Again, with `threads=` the cores there are: `python scripts/pretrain_base.py out=FOLDER threads=2`; it goes on where
+it was killed. Loss in nats per token while training, on tables seen once; the fall from first to later rows is what
 the model takes from its context:
 
 {curve}

@@ -15,7 +15,6 @@ import pandas as pd
 from harmonic import codec as text
 from harmonic.codec import Instruction, RowCodec, Segments
 from harmonic.encoding import Encoder
-from harmonic.examples import Examples, make_examples
 from harmonic.lm.base import names
 from harmonic.lm.base.prior import Generator, Ranges, draw_table
 from harmonic.lm.vocabulary import EOS, free_slots
@@ -30,8 +29,6 @@ FIXED = (
 """What the format fixes for every table: a token each."""
 EXAMPLES = {1: 2, 2: 2, 3: 3, 4: 3, 5: 7, 6: 2, 7: 1, 8: 2}
 """How often an instruction has so many examples."""
-CROSSOVERS = 0.45
-"""Share of the tables whose examples are crossovers of the answer's neighbours; others' are neighbours or random rows."""
 
 
 class Part(IntEnum):
@@ -137,19 +134,16 @@ def _some(rng: Generator, segments: Sequence[str]) -> list[str]:
 
 def _instructions(rng: Generator, codec: RowCodec, table: pd.DataFrame, k: int, count: int) -> Iterator[Instruction]:
     anchors = rng.choice(len(table), count, replace=False)
-    kind: Examples = "crossovers" if rng.random() < CROSSOVERS else "neighbours"
-    size = k if kind == "neighbours" else int(rng.integers(k, 3 * k + 3))
-    if kind == "crossovers" or rng.random() < 0.65:
-        groups = neighbours_of(table, anchors, size, within_class=rng.random() < 0.6)
+    if rng.random() < 0.8:
+        shown = neighbours_of(table, anchors, k, within_class=rng.random() < 0.6)
     else:
-        groups = np.array([rng.choice(np.delete(np.arange(len(table)), anchor), k, replace=False) for anchor in anchors])
+        shown = np.array([rng.choice(np.delete(np.arange(len(table)), anchor), k, replace=False) for anchor in anchors])
     shuffled, wrapped = rng.random() < 0.7, rng.random() < 0.9
-    for anchor, group in zip(anchors, groups, strict=True):
+    for anchor, examples in zip(anchors, shown, strict=True):
         order = codec.order(rng) if shuffled else None
-        *cells, answer = codec.cells(table.iloc[[*group, anchor]])
-        examples = make_examples(kind, cells, np.arange(len(group)), k, rng)
-        prompt = text.instruction(codec.schema, [codec.row(example, order) for example in examples])
-        yield Instruction(text.wrap(prompt) if wrapped else prompt, codec.row(answer, order))
+        *rows, answer = (codec.row(cells, order) for cells in codec.cells(table.iloc[[*examples, anchor]]))
+        prompt = text.instruction(codec.schema, rows)
+        yield Instruction(text.wrap(prompt) if wrapped else prompt, answer)
 
 
 def neighbours_of(table: pd.DataFrame, anchors: np.ndarray, k: int, *, within_class: bool) -> np.ndarray:

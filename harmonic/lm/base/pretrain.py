@@ -29,14 +29,10 @@ from harmonic.lm.vocabulary import base_tokenizer
 from harmonic.seed import derive_seed
 from harmonic.training import Checkpoints, Compute, Stream, fit_stream, quiet_trainer, resume_point
 
-DOCUMENTS = 8
-"""Instructions about one table."""
 EARLY_WEIGHT = 0.1
 """Loss weight of prose and first rows, which nothing in the text foretells."""
-WIDE = Ranges(columns=(3, 24), rows=(48, 2500), noise=(0.05, 1.6), numbers=(1.0, 1.2), snapped=0.2)
-"""What real tables are like, as far as it goes: up to wide, of few rows or many, of neighbours that agree or do not."""
-STORED = torch.float16
-"""Of the weights' file: half its size; a weight changes by one part in two thousand at most."""
+NOISY = Ranges(columns=(4, 24), rows=(48, 900), noise=(0.1, 1.6), numbers=(1.0, 1.4), snapped=0.25)
+"""Wide tables of few rows whose neighbours often disagree, as surveys are."""
 Batch = dict[str, torch.Tensor]
 
 
@@ -53,6 +49,10 @@ class Phase:
     """What its tables are like."""
     repeats: float = 0.0
     """Share of the sequences that are random tokens over and over: the shortest way to learn to copy."""
+    bound_only: bool = False
+    """Whether a document's softmax leaves out the slots that its table does not bind, as `vocabulary.bind` does in use."""
+    anew: bool = False
+    """Whether the learning rates rise and fall anew from here, with optimisers that remember nothing."""
 
     @property
     def tokens(self) -> int:
@@ -64,23 +64,21 @@ class Phase:
 class Recipe:
     """Everything that the weights depend on, besides the code."""
 
-    hidden_size: int = 256
-    layers: int = 6
-    heads: int = 4
-    key_heads: int = 2
-    """Heads of keys and values; several queries share one (Ainslie et al. 2023), for a cache of half the size."""
-    mlp_size: int = 688
+    hidden_size: int = 192
+    layers: int = 4
+    heads: int = 3
+    mlp_size: int = 512
     vocab_size: int = 1280
     """Tokens of the byte-level BPE; what the format fixes and the slots come on top."""
     slots: int = 512
     tokenizer_tables: int = 600
     context: int = 4096
     phases: tuple[Phase, ...] = (
-        Phase(300, 32, 256, Ranges(columns=(3, 5)), repeats=0.5),
-        Phase(500, 32, 256, Ranges(columns=(3, 6))),
-        Phase(600, 32, 512, Ranges(columns=(3, 12))),
-        Phase(600, 32, 1024, WIDE),
-        Phase(6000, 32, 1536, WIDE),
+        Phase(200, 16, 256, Ranges(columns=(3, 5)), repeats=0.5),
+        Phase(600, 16, 256, Ranges(columns=(3, 6))),
+        Phase(1600, 14, 512, Ranges(columns=(3, 12))),
+        Phase(1300, 14, 768, Ranges(columns=(3, 22))),
+        Phase(3600, 14, 768, NOISY, bound_only=True, anew=True),
     )
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
@@ -88,7 +86,7 @@ class Recipe:
     """Of the matrices."""
     warmup_steps: int = 50
     cooldown: float = 0.5
-    """Share of the steps over which the rates fall to nothing, at the end."""
+    """Share of a cycle's steps over which the rates fall to nothing, at its end."""
     seed: int = 0
 
     @property
@@ -109,10 +107,17 @@ class Recipe:
             step -= phase.steps
         raise IndexError("beyond the last step")
 
+    @property
+    def cycles(self) -> list[int]:
+        """The steps at which a cycle of rates begins, and the step after the last."""
+        starts = np.cumsum([0, *(phase.steps for phase in self.phases)]).tolist()
+        return [start for start, phase in zip(starts, self.phases, strict=False) if not start or phase.anew] + starts[-1:]
+
     def rate(self, step: int) -> float:
         """What the learning rates are multiplied by."""
-        left = (self.steps - step) / max(1.0, self.cooldown * self.steps)
-        return min(1.0, (step + 1) / self.warmup_steps, left)
+        start, stop = next((a, b) for a, b in itertools.pairwise(self.cycles) if step < b)
+        left = (stop - step) / max(1.0, self.cooldown * (stop - start))
+        return min(1.0, (step - start + 1) / self.warmup_steps, left)
 
 
 def make_tokenizer(recipe: Recipe) -> Any:
@@ -124,75 +129,65 @@ def make_tokenizer(recipe: Recipe) -> Any:
 def make_model(recipe: Recipe, tokenizer: Any) -> LlamaForCausalLM:
     """The model before its first step."""
     sizes = (recipe.hidden_size, recipe.layers, recipe.heads, recipe.mlp_size)
-    seed = derive_seed(recipe.seed, "weights")
-    return random_llama(tokenizer, *sizes, key_heads=recipe.key_heads, context=recipe.context, seed=seed)
+    return random_llama(tokenizer, *sizes, context=recipe.context, seed=derive_seed(recipe.seed, "weights"))
 
 
 def make_batch(reader: Reader, recipe: Recipe, step: int, stream: str = "train") -> Batch:
     """The batch of a step: a function of the recipe, the step and the stream's name alone.
 
     Returns:
-        tokens, parts, rows, int64 (b, t), see `Document`; weights, float32 (b, t): of each token as a target; documents,
-        int64 (b, t): the number of each token's document; and bound, bool (d, s): the slots, the last s tokens of the
-        vocabulary, that are bound to something of a document's table. A sequence of random tokens is the last document.
+        tokens, parts, rows, int64 (b, t), see `Document`; weights, float32 (b, t): of each token as a target; and
+        bound, bool (b, t, s): the slots, the last s tokens of the vocabulary, that may stand in the token's place.
     """
     phase = recipe.phase(step)
     rng = np.random.default_rng(derive_seed(recipe.seed, stream, step))
     documents: list[Document] = []
-    size, wanted = 0, 1.2 * phase.rows * phase.length
-    while size < wanted:
-        drawn = list(table_documents(rng, reader, phase.tables, DOCUMENTS))
-        size += sum(map(len, drawn))
-        documents += drawn
+    wanted = phase.rows * phase.length
+    while sum(map(len, documents)) < 1.3 * wanted:
+        documents += table_documents(rng, reader, phase.tables, 5)
     documents = [documents[place] for place in rng.permutation(len(documents))]
     tokens, parts, ranks, numbers = _pack(documents, phase.rows, phase.length)
-    bound = np.ones((len(documents) + 1, len(reader.slots)), dtype=bool)
+    bound = np.zeros((len(documents), len(reader.slots)), dtype=bool)
     for number, document in enumerate(documents):
-        bound[number] = False
         bound[number, document.bound - reader.slots[0]] = True
+    bound = bound[numbers] | (not phase.bound_only)
     weights = np.where(ranks == 0, EARLY_WEIGHT, 1.0).astype(np.float32)
     for row in range(round(phase.repeats * phase.rows)):
         period = int(rng.integers(8, phase.length // 2))
         once = rng.choice(np.concatenate([reader.slots, tokens[row]]), period)
         tokens[row] = np.resize(once, phase.length)
         parts[row], ranks[row], weights[row] = Part.FORMAT, 0, np.arange(phase.length) >= period
-        numbers[row] = len(documents)
-    arrays = {"tokens": tokens, "parts": parts, "rows": ranks, "weights": weights, "documents": numbers, "bound": bound}
+        bound[row] = True
+    arrays = {"tokens": tokens, "parts": parts, "rows": ranks, "weights": weights, "bound": bound}
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _pack(documents: Sequence[Document], rows: int, length: int) -> np.ndarray:
-    """Documents in `rows` sequences: tokens, parts, rows and number of the document, int64 (4, rows, length).
+    """Documents end to end in `rows` sequences: tokens, parts, rows and number of the document, int64 (4, rows, length).
 
-    Each goes whole into the first sequence that has room for it; what room is left is filled with beginnings of those that
-    found none.
+    What runs over the end of a sequence is cut; the last sequences go round again should the documents run out.
     """
-    held: list[list[int]] = [[] for _ in range(rows)]
-    room = np.full(rows, length)
-    rest = []
-    for number, document in enumerate(documents):
-        fitting = np.flatnonzero(room >= len(document))
-        if len(fitting):
-            held[fitting[0]].append(number)
-            room[fitting[0]] -= len(document)
-        else:
-            rest.append(number)
-    fillers = itertools.cycle(rest or range(len(documents)))
-    packed = np.empty((4, rows, length), dtype=np.int64)
-    for row, numbers in enumerate(held):
-        while room[row] > 0:
-            numbers.append(next(fillers))
-            room[row] -= len(documents[numbers[-1]])
-        packed[:, row] = np.concatenate([_numbered(documents[number], number) for number in numbers], axis=1)[:, :length]
-    return packed
-
-
-def _numbered(document: Document, number: int) -> np.ndarray:
-    return np.stack([document.tokens, document.parts, document.rows, np.full(len(document), number)])
+    packed: list[np.ndarray] = []
+    held: list[np.ndarray] = []
+    size = place = 0
+    while len(packed) < rows:
+        number = place % len(documents)
+        place += 1
+        document = documents[number]
+        numbers = np.full(len(document), number)
+        held.append(np.stack([document.tokens, document.parts, document.rows, numbers]).astype(np.int64))
+        size += len(document)
+        if size >= length:
+            packed.append(np.concatenate(held, axis=1)[:, :length])
+            held, size = [], 0
+    return np.stack(packed, axis=1)
 
 
 def split_sums(losses: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Sum and count of losses (b, t - 1) by part, of the first row and of later ones: float32 (2, parts, 2)."""
+    """Sum and count of the losses of tokens 1 to t - 1 by part, of the first row and of later ones: float32 (2, parts, 2).
+
+    It stays on the device: reading a number of each step would make a GPU wait.
+    """
     later = (batch["rows"][:, 1:] > 0).long()
     places = 2 * batch["parts"][:, 1:] + later
     sums = losses.new_zeros(2, 2 * len(Part))
@@ -212,13 +207,11 @@ def split_loss(sums: torch.Tensor) -> dict[str, float]:
 
 
 def token_losses(model: Any, batch: Batch) -> torch.Tensor:
-    """Cross-entropy of tokens 1 to t - 1 in nats, float32 (b, t - 1).
-
-    A softmax leaves out the slots that the target's document does not bind, as `vocabulary.bind` drops them in use.
-    """
+    """Cross-entropy of tokens 1 to t - 1 in nats, float32 (b, t - 1)."""
     logits = model(input_ids=batch["tokens"], use_cache=False).logits[:, :-1].float()
-    bound = batch["bound"][batch["documents"][:, 1:]]
-    logits[..., -bound.shape[-1] :].masked_fill_(~bound, -torch.inf)
+    bound = batch["bound"][:, 1:]
+    if not bound.all():
+        logits[..., -bound.shape[-1] :].masked_fill_(~bound, -torch.inf)
     flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["tokens"][:, 1:].flatten(), reduction="none")
     return flat.view(len(logits), -1)
 
@@ -233,7 +226,7 @@ class PreTraining(lightning.LightningModule):
         self.curve: list[dict[str, float]] = []
         """Per step that was read: its number, tokens so far, loss, and the loss by part."""
         self.unread: list[tuple[torch.Tensor, torch.Tensor]] = []
-        """Loss and its split of the steps since, on the device: to read each at once would make a GPU wait."""
+        """Loss and `split_sums` of the steps since."""
         self.seconds = 0.0
         """Time of training, over all sittings."""
         self.last = 0.0
@@ -248,9 +241,12 @@ class PreTraining(lightning.LightningModule):
         weights = batch["weights"][:, 1:]
         loss = (losses * weights).sum() / weights.sum()
         self.manual_backward(loss)
+        anew = batch_idx in self.recipe.cycles
         for optimizer in self._optimizers():
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * self.recipe.rate(batch_idx)
+            if anew:
+                optimizer.state.clear()
             optimizer.step()
             optimizer.zero_grad()
         self.unread.append((loss.detach(), split_sums(losses.detach(), batch)))
@@ -300,19 +296,16 @@ class _Report(Callback):
         self.every = every
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        steps = module.recipe.steps
-        if (batch_idx + 1) % self.every and batch_idx + 1 != steps:
+        if (batch_idx + 1) % self.every and batch_idx + 1 != module.recipe.steps:
             return
         last = module.read_curve()[-self.every :]
         means = {name: float(np.nanmean([entry.get(name, math.nan) for entry in last])) for name in last[-1]}
         split = "  ".join(f"{name} {value:.2f}" for name, value in means.items() if name not in ("step", "tokens"))
-        done = f"step {batch_idx + 1}/{steps}  {last[-1]['tokens'] / 1e6:.2f} M tokens  {module.seconds:.0f} s"
-        print(f"{done}  {split}", flush=True)
+        tokens = module.curve[-1]["tokens"]
+        print(f"step {len(module.curve)}/{module.recipe.steps}  {tokens / 1e6:.2f} M tokens  {split}", flush=True)
 
 
-def pretrain(
-    recipe: Recipe, out: Path, compute: Compute, *, workers: int = 1, compiled: bool = False, report_every: int = 25
-) -> dict[str, Any]:
+def pretrain(recipe: Recipe, out: Path, compute: Compute, *, workers: int = 1, report_every: int = 25) -> dict[str, Any]:
     """Train the base model and write it into `out` in Hugging Face form; a run that was killed goes on.
 
     Args:
@@ -320,7 +313,6 @@ def pretrain(
         out: model and tokenizer, and training.json: recipe, seconds, machine, and the loss curve.
         compute: device, precision, checkpoint interval.
         workers: processes that make batches.
-        compiled: compile the layers: faster on a GPU, and other roundings.
         report_every: steps between two lines.
 
     Returns:
@@ -334,21 +326,9 @@ def pretrain(
     module = PreTraining(make_model(recipe, tokenizer), recipe)
     trainer = quiet_trainer(compute, [Checkpoints(work_dir, compute.checkpoint_minutes), _Report(report_every)])
     module.train()
-    if compiled:
-        for layer in module.model.model.layers:
-            layer.compile()
     stream = Stream(partial(make_batch, reader, recipe), start, recipe.steps)
-    on_gpu = compute.device.type == "cuda"  # a process that holds one is not forked
-    loader = DataLoader(
-        stream,
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=8,
-        pin_memory=on_gpu,
-        multiprocessing_context="spawn" if on_gpu else None,
-    )
-    fit_stream(trainer, module, loader, checkpoint)
-    module.model.to(STORED).save_pretrained(out)
+    fit_stream(trainer, module, DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=8), checkpoint)
+    module.model.float().save_pretrained(out)
     tokenizer.save_pretrained(out)
     summary = {
         "recipe": asdict(recipe),
@@ -356,8 +336,6 @@ def pretrain(
         "tokens": recipe.tokens,
         "seconds": module.seconds,
         "precision": compute.resolved_precision,
-        "workers": workers,
-        "compiled": compiled,
         "env": env.describe(),
         "curve": _thinned(module.read_curve()),
     }

@@ -24,10 +24,6 @@ TASKS: tuple[tuple[Task, float], ...] = (("binary", 0.45), ("multiclass", 0.3), 
 DATE_FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y/%m/%d", "%Y-%m-%d %H:%M:%S")
 
 
-RECODED = 0.06
-"""Share of the columns that say again what a category column before them says."""
-
-
 @dataclass(frozen=True)
 class Ranges:
     """What the traits of a table are drawn from."""
@@ -272,14 +268,6 @@ def _feature(causes: _Causes, name: str, share_of_numbers: float, ranges: Ranges
     return _category(rng, name, _levels(causes, signal, ranges.categories))
 
 
-def _recoded(rng: Generator, name: str, values: Array) -> tuple[Column, Array]:
-    """Another category column's values under other names, some of them under one: as levels of education and their ranks."""
-    codes = np.unique(values, return_inverse=True)[1]
-    n = int(codes.max()) + 1
-    renamed = rng.permutation(n) % int(rng.integers(min(2, n), n + 1))
-    return _category(rng, name, renamed[codes], as_number=0.4)
-
-
 def _target(causes: _Causes, name: str, task: Task, ranges: Ranges) -> tuple[Column, Array]:
     rng = causes.rng
     if task == "regression":
@@ -328,13 +316,7 @@ def draw_table(rng: Generator, ranges: Ranges | None = None) -> pd.DataFrame:
     labels = names.column_names(rng, width)
     task: Task = _pick(rng, TASKS)
     share_of_numbers, has_holes = rng.beta(*ranges.numbers), rng.random() < 0.3
-    made: list[tuple[Column, Array]] = []
-    for label in labels[:-1]:
-        named = [values for column, values in made if column.kind == "category"]
-        if named and rng.random() < RECODED:
-            made.append(_recoded(rng, label, named[rng.integers(len(named))]))
-        else:
-            made.append(_feature(causes, label, share_of_numbers, ranges))
+    made = [_feature(causes, label, share_of_numbers, ranges) for label in labels[:-1]]
     if has_holes:
         made = [_with_holes(rng, *pair, causes) if rng.random() < 0.3 else pair for pair in made]
     made.append(_target(causes, labels[-1], task, ranges))
