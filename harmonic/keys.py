@@ -31,7 +31,7 @@ def fit_key(config: Config, synthesizer: Any, split: Split) -> str:
         schema=split.schema.to_json(),
         seed=derive_seed(config["seed"], "fit"),
         device=env.device_kind(),
-        **({"version": synthesizer.version} if hasattr(synthesizer, "version") else {}),
+        **({"method_version": synthesizer.version} if hasattr(synthesizer, "version") else {}),
         **({"recipe": asdict(synthesizer.recipe)} if hasattr(synthesizer, "recipe") else {}),
     )
 
