@@ -10,11 +10,12 @@ from transformers import get_cosine_schedule_with_warmup
 
 from harmonic.codec import Instruction
 from harmonic.errors import BadInput
+from harmonic.lm.attention import block_attention
 from harmonic.lm.batches import IGNORED, Batch, Training, collate
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.training import Compute, Resumable, Run, train
 
-VERSION = 2
+VERSION = 3
 """Raised when fine-tuning computes something else: a part of the key of whatever is fine-tuned, see `harmonic.keys`."""
 
 
@@ -96,17 +97,18 @@ def fine_tune(
     steps = -(-len(batches) // training.accumulate)
     module = FineTuning(model, training, steps, seed)
     try:
-        run = train(
-            module,
-            make,
-            [len(rows) for _, rows in batches],
-            compute,
-            what="fine-tuning",
-            work_dir=work_dir,
-            max_minutes=max_minutes,
-            accumulate_grad_batches=training.accumulate,
-            gradient_clip_val=training.clip,
-        )
+        with block_attention(model, compute.device):
+            run = train(
+                module,
+                make,
+                [len(rows) for _, rows in batches],
+                compute,
+                what="fine-tuning",
+                work_dir=work_dir,
+                max_minutes=max_minutes,
+                accumulate_grad_batches=training.accumulate,
+                gradient_clip_val=training.clip,
+            )
     except torch.OutOfMemoryError as error:
         if len(module.losses) > training.accumulate:
             raise
