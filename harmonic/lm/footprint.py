@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import torch
 
+from harmonic.lm.attention import BLOCK
 from harmonic.lm.reader import ROOM
 from harmonic.training import Compute
 
@@ -40,6 +41,8 @@ class Shape:
     """Whether layers compute in half precision under autocast."""
     adapted: int
     """Numbers per token and layer that LoRA's adapters read; 0 where every weight is trained."""
+    scoring: int
+    """Heads whose scores training keeps, on a processor (`harmonic.lm.attention`); 0 on a GPU."""
 
     @classmethod
     def of(cls, model: Any, compute: Compute) -> Self:
@@ -65,6 +68,7 @@ class Shape:
             stored=stored,
             mixed=not compute.resolved_precision.startswith("32"),
             adapted=sum(weight.shape[1] for weight in adapters) // config.num_hidden_layers,
+            scoring=heads if compute.device.type == "cpu" else 0,
         )
 
     @property
@@ -81,13 +85,16 @@ class Shape:
 def fit_bytes(shape: Shape, rows: int, tokens: int, loss_tokens: int, *, gradient_checkpointing: bool) -> int:
     """Most that fine-tuning holds at once: a batch of `rows` texts padded to `tokens`, with logits at `loss_tokens` places.
 
-    State + activations + logits; attention is causal without a mask (see `harmonic.lm.batches.collate`), and takes no more:
+    State + activations + scores + logits:
 
     * state: weights, gradients, two moments (`Shape.state_bytes`), and under mixed precision a half-precision copy of the
       weights that autocast keeps until the step ends;
     * activations: what autograd saves of every layer, counted tensor by tensor (`_layer_bytes`), as Korthikanti et al. 2022
       ("Reducing activation recomputation in large transformer models", §4) count GPT's; with gradient checkpointing the
       layers' inputs, and one layer's activations;
+    * scores: on a processor, for each head and layer the share of each pair of a token and one up to it, and of the rest
+      of its block; with gradient checkpointing those of one layer. A GPU keeps none, and no mask is there to be kept
+      (see `harmonic.lm.batches.collate`);
     * logits: of each such place v numbers as computed and, while cross-entropy runs backwards, three times in
       float32 (log-softmax, the gradients before and behind it).
 
@@ -97,9 +104,21 @@ def fit_bytes(shape: Shape, rows: int, tokens: int, loss_tokens: int, *, gradien
     layer = _layer_bytes(shape)
     saved = shape.layers * shape.hidden * shape.stored + layer if gradient_checkpointing else shape.layers * layer
     activations = rows * tokens * saved
+    scores = score_bytes(shape, rows, tokens) * (1 if gradient_checkpointing else shape.layers)
     logits = rows * loss_tokens * shape.vocabulary * (shape.computed + 3 * FLOAT32)
     copies = shape.parameters * shape.computed if shape.computed < shape.stored else 0
-    return shape.state_bytes + copies + activations + logits
+    return shape.state_bytes + copies + activations + scores + logits
+
+
+def score_bytes(shape: Shape, rows: int, tokens: int) -> int:
+    """What `harmonic.lm.attention` adds to a layer on a processor: each block's scores against the keys up to its end, and
+    keys and values repeated for every query's head; 0 on a GPU."""
+    if not shape.scoring:
+        return 0
+    ends = [min(start + BLOCK, tokens) for start in range(0, tokens, BLOCK)]
+    pairs = sum((end - start) * end for start, end in zip([0, *ends], ends, strict=False))
+    repeated = 2 * tokens * (shape.queries - shape.keys)
+    return rows * (pairs * shape.scoring + repeated) * shape.computed
 
 
 def sample_bytes(shape: Shape, rows: int, tokens: int) -> int:

@@ -10,6 +10,9 @@ from harmonic.errors import BadInput
 SENTINEL = "\n"
 """Encoded before a segment, and taken off again, where a tokenizer would put a space before a lone text."""
 
+MOST_KNOWN = 500_000
+"""Segments whose tokens are kept, some 150 MB: all of a table but a large one."""
+
 
 class SegmentEncoder:
     """Encodes lists of segments with any Hugging Face tokenizer.
@@ -40,9 +43,12 @@ class SegmentEncoder:
         """
         ids: list[int] = []
         for segment in segments:
-            if segment not in self.known:
-                self.known[segment] = self._encode_one(segment)
-            ids += self.known[segment]
+            found = self.known.get(segment)
+            if found is None:
+                found = self._encode_one(segment)
+                if len(self.known) < MOST_KNOWN:
+                    self.known[segment] = found
+            ids += found
         return ids
 
     def _encode_one(self, segment: str) -> list[int]:
