@@ -3,7 +3,8 @@
     python scripts/export_instructions.py dataset=german out=german.jsonl [method=harmonic] [what=training|sampling] [seed=0]
 
 Each line is {"id", "conversations": [{"from": "human", "value"}, {"from": "assistant", "value"}]}; a prompt's answer
-is empty. The method defaults to harmonic_published; any YAML of conf/method that builds a Harmonic will do.
+is empty. Under prompts=generated the sampling prompts are those of the rows that are written first. The method defaults to
+harmonic_published; any YAML of conf/method that builds a Harmonic will do.
 """
 
 import json
