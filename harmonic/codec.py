@@ -6,10 +6,10 @@ apart, they let a tokenizer never lay a token across the border of a key and a v
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal
+from functools import cached_property, lru_cache
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,10 @@ ASKED = ", The state of "
 QUOTE, CLOSE = '"', "}"
 """What ends a value, and what ends a row."""
 _CONTROL = re.compile(r"[\x00-\x1f]")
+KEPT_ROWS = 65_536
+"""Rows whose texts are kept once made: all of a table as small as the benchmark's, some 60 MB of 15 columns."""
+TEXT_ROWS = 10_000
+"""Rows whose texts are made together where all are wanted in turn."""
 
 
 class Unreadable(ValueError):
@@ -61,6 +65,10 @@ class RowCodec:
         if self.style == "published":
             return list(map(str, values.tolist()))
         return [self.escape(text) for text in column.write(values)]
+
+    def text(self, column: Column, value: Any) -> str:
+        """The text of one value, the same as in `texts`."""
+        return str(value) if self.style == "published" else self.escape(column.write_one(value))
 
     def key(self, place: int, *, first: bool) -> str:
         """What stands before the value of column number `place`, up to and with its opening quote."""
@@ -123,6 +131,56 @@ class RowCodec:
             return column.read(text)
         except ValueError as error:
             raise Unreadable(f"{column.name}: {error}", column.name) from None
+
+
+class RowTexts(Sequence[Sequence[str]]):
+    """The texts of a table's rows, `RowCodec.cells` made when a row is asked for: a million rows as text take gigabytes.
+
+    Args:
+        codec: row to text.
+        table: n rows of its schema.
+    """
+
+    def __init__(self, codec: RowCodec, table: pd.DataFrame) -> None:
+        self._codec, self._table = codec, table
+        self._columns = [(column, table[column.name].array) for column in codec.schema.columns]
+        self._row = lru_cache(KEPT_ROWS)(self._make)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, row: int) -> Sequence[str]: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[Sequence[str]]: ...
+
+    def __getitem__(self, row: int | slice) -> Sequence[str] | Sequence[Sequence[str]]:
+        """The cells of a row in schema order, or those of several rows."""
+        return self._codec.cells(self._table.iloc[row]) if isinstance(row, slice) else self._row(int(row))
+
+    def __iter__(self) -> Iterator[Sequence[str]]:
+        for start in range(0, len(self), TEXT_ROWS):
+            yield from self[start : start + TEXT_ROWS]
+
+    def _make(self, row: int) -> tuple[str, ...]:
+        return tuple(self._codec.text(column, values[row]) for column, values in self._columns)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Characters of each cell, int32, shape (n, c)."""
+        found = np.empty((len(self), len(self._columns)), dtype=np.int32)
+        for place, (column, _) in enumerate(self._columns):
+            values = self._table[column.name]
+            if column.categories and column.dtype in ("str", "bool"):
+                codes, _ = pd.factorize(values, use_na_sentinel=False)
+                first = np.unique(codes, return_index=True)[1]
+                found[:, place] = np.array(list(map(len, self._codec.texts(column, values.iloc[first]))))[codes]
+                continue
+            for start in range(0, len(self), TEXT_ROWS):
+                rows = slice(start, start + TEXT_ROWS)
+                found[rows, place] = list(map(len, self._codec.texts(column, values.iloc[rows])))
+        return found
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from harmonic.download import PARTS, Source, Unreachable, download_into
 from harmonic.errors import BadInput
 from harmonic.hygiene import inspect
 from harmonic.infer import infer_schema
+from harmonic.parquet import read_parquet
 from harmonic.schema import Schema, Task
 from harmonic.seed import derive_seed
 from harmonic.table import Split, coerce
@@ -64,7 +65,7 @@ class Folder:
             BadInput: files are missing and cannot be downloaded, a part does not fit train's schema, or it has no such fold.
         """
         if self.fold is not None and self.fold not in range(FOLDS):
-            raise BadInput(f"dataset.fold must be null or a number from 0 to {FOLDS - 1}, but is {self.fold}.")
+            raise BadInput(f"dataset.fold must be null or a number from 0 to {FOLDS - 1}, but is {self.fold}: correct it.")
         self.ensure()
         train, val, test = (self._read(part) for part in PARTS)
         schema = _schema(self, train, self.name, f"{self.name}/train.csv")
@@ -135,7 +136,8 @@ class Bundled:
 
 @dataclass(frozen=True)
 class File:
-    """The user's own CSV: one file split .7/.1/.2 by the run's seed, or a file of train (and val) rows and one of test rows.
+    """The user's own CSV or Parquet file: one file split .7/.1/.2 by the run's seed, or one of train (and val) rows and one
+    of test rows.
 
     The domain is taken from the whole of the first file, before the split, and counts as public; see `Bundled`.
     """
@@ -159,31 +161,31 @@ class File:
         """The file's rows, split by the seed.
 
         Raises:
-            BadInput: a file is no CSV or holds too few rows, the target is missing, empty or constant, a column is constant,
-                or a test row does not fit the schema.
+            BadInput: a file is no table or holds too few rows, the target is missing, empty or constant, a column is
+                constant, or a test row does not fit the schema.
         """
         path, name = Path(self.path), self.name or Path(self.path).stem
-        frame = _arrange(read_csv(path), self.target, self.drop, str(path))
+        frame = _arrange(_read_file(path), self.target, self.drop, str(path))
         schema, table = _whole(self, frame, name, str(path))
         if self.test_path is None:
             return _split(table, schema, name, seed)
-        test = _arrange(read_csv(Path(self.test_path)), schema.target, self.drop, self.test_path)
+        test = _arrange(_read_file(Path(self.test_path)), schema.target, self.drop, self.test_path)
         train, val = _cut(table, schema, VAL_SHARE, seed)
         return _inspected(Split(name, schema, train, val, coerce(test, schema, self.test_path)))
 
 
 def load_dataset(name_or_path: str | Path, *, seed: int = 0, data_dir: str | Path | None = None) -> Split:
-    """A data set by the name of its YAML in conf/dataset, or a CSV file whose last column is the target.
+    """A data set by the name of its YAML in conf/dataset, or a CSV or Parquet file whose last column is the target.
 
     Args:
-        name_or_path: e.g. "affairs", "adult" or "my.csv".
+        name_or_path: e.g. "affairs", "adult", "my.csv" or "my.parquet".
         seed: the run's seed; decides the split where none is published.
         data_dir: where the folders of CSVs are; $HARMONIC_DATA_DIR if not given, else "data".
 
     Raises:
         BadInput: no such data set, or what its `load` raises.
     """
-    if str(name_or_path).lower().endswith(".csv"):
+    if str(name_or_path).lower().endswith((".csv", ".parquet")):
         return File(str(name_or_path)).load(seed)
     return configured(str(name_or_path), data_dir).load(seed)
 
@@ -193,7 +195,8 @@ def configured(name: str, data_dir: str | Path | None = None) -> Folder | Bundle
     known = known_names()
     if name not in known:
         raise BadInput(
-            f"A data set must be a path to a .csv file or one of {', '.join(known)}, but is {name!r}: correct it."
+            f"A data set must be a path to a .csv or .parquet file or one of {', '.join(known)}, but is {name!r}: "
+            f"correct it."
         )
     folder = str(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data")
     return build(_with_folder(yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")), folder))
@@ -202,6 +205,10 @@ def configured(name: str, data_dir: str | Path | None = None) -> Folder | Bundle
 def known_names() -> list[str]:
     """Names of the configured data sets, sorted; `csv` needs a path and is not among them."""
     return sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "csv")
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    return read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path)
 
 
 def read_csv(path: Path) -> pd.DataFrame:

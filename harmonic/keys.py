@@ -39,9 +39,9 @@ def fit_key(config: Config, synthesizer: Any, split: Split) -> str:
 def _fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
     """What of a method's configuration can change what it learns: neither how it samples nor when it saves checkpoints.
 
-    A budget that is not set is as if it were not there: methods came before their budgets.
+    A budget or a search that is not set is as if it were not there: methods came before them.
     """
-    unset = {name for name in ("budget", "max_minutes") if method.get(name) is None}
+    unset = {name for name in ("budget", "max_minutes", "neighbour_search") if method.get(name) is None}
     meaning = {name: value for name, value in method.items() if name not in unset | {"sampling"}}
     if "compute" in meaning:
         meaning["compute"] = {k: v for k, v in meaning["compute"].items() if k != "checkpoint_minutes"}

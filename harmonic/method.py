@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.budget import Budget, check_budget, check_minutes
-from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, Segments, frequent_segments, wrap
+from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, RowTexts, Segments, frequent_segments, wrap
 from harmonic.conditions import Conditions
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
@@ -26,7 +26,7 @@ from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.sampler import Generation, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
-from harmonic.neighbours import Distance, Groups, LabelRule, make_groups, mixed_neighbours
+from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table, schema_of
 from harmonic.training import Compute, loss_curve
@@ -36,6 +36,10 @@ Engine = Literal["torch", "vllm"]
 
 PUBLISHED_PROMPT_SEED = 416
 """Row i of the published sampler shows `train.sample(n=k, random_state=416 + i)`."""
+
+LARGE_ROWS = 100_000
+"""A table of more rows is large: a run that cannot use all of its instructions draws those it can before neighbours are
+looked for, and the limits of sampling are learnt from so many rows, the longest among them."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Harmonic:
         examples: what they are, see `harmonic.examples.make_examples`: real neighbours, or crossovers of them.
         pool: how many neighbours crossovers are made of; one less than train has rows at most.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
+        neighbour_search: exact or approximate, see `harmonic.neighbours.mixed_neighbours`; if not given, exact on tables of
+            100 000 rows or fewer, and on larger ones where the run's instructions are few.
         label_rule: which groups are kept, see `harmonic.neighbours.make_groups`.
         min_agreement: neighbours that must share the row's class under label_rule=agreement.
         order: shuffled draws a new order of the features for each instruction and epoch; fixed keeps the table's.
@@ -91,6 +97,7 @@ class Harmonic:
         examples: Examples = "crossovers",
         pool: int = 10,
         distance: Distance = "mixed",
+        neighbour_search: Search | None = None,
         label_rule: LabelRule = "same_class",
         min_agreement: int = 3,
         order: Order = "shuffled",
@@ -106,6 +113,8 @@ class Harmonic:
         check_choice("method.examples", examples, Examples)
         check_at_least("method.pool", pool, 1)
         check_choice("method.distance", distance, Distance)
+        if neighbour_search is not None:
+            check_choice("method.neighbour_search", neighbour_search, Search)
         check_choice("method.label_rule", label_rule, LabelRule)
         check_choice("method.order", order, Order)
         check_choice("method.row_style", row_style, RowStyle)
@@ -117,6 +126,7 @@ class Harmonic:
         self.examples: Examples = examples
         self.pool = pool
         self.distance: Distance = distance
+        self.neighbour_search: Search | None = neighbour_search
         self.label_rule: LabelRule = label_rule
         self.min_agreement = min_agreement
         self.order: Order = order
@@ -162,7 +172,10 @@ class Harmonic:
 
     def start(self, train: pd.DataFrame, seed: int) -> Self:
         """Everything of `fit` but the fine-tuning: what a model does with this table before it has learnt from it."""
-        self.prepare(train, seed)
+        return self.prepare(train, seed).load_model(seed)
+
+    def load_model(self, seed: int) -> Self:
+        """The model, its tokenizer and the limits of its texts; needs `prepare`."""
         values = (text for row in self.cells for text in row)
         self.model, tokenizer = self.backbone.create(
             values, frequent_segments(self.codec, self.k), derive_seed(seed, "weights")
@@ -176,7 +189,7 @@ class Harmonic:
         self.train, self.schema = train, schema_of(train)
         self.prompt_rows = None
         self.codec = RowCodec(self.schema, self.row_style)
-        self.cells = self.codec.cells(train)
+        self.cells = RowTexts(self.codec, train)
         self.composer = Composer(self.codec, self.k, self.examples, self.order)
         self.groups = make_groups(
             train,
@@ -185,12 +198,32 @@ class Harmonic:
             distance=self.distance,
             label_rule=self.label_rule,
             min_agreement=self.min_agreement,
+            search=self.neighbour_search,
+            anchors=self._drawn(len(train), self._most_instructions(), seed) if self._draws_first else None,
         )
-        if self.max_instructions is not None and self.max_instructions < len(self.groups):
-            rng = np.random.default_rng(derive_seed(seed, "max_instructions"))
-            chosen = rng.choice(len(self.groups), self.max_instructions, replace=False)
-            self.groups = self.groups.take(np.sort(chosen))
+        if self.max_instructions is not None:
+            self.groups = self.groups.take(self._drawn(len(self.groups), self.max_instructions, seed))
         return self
+
+    @property
+    def _draws_first(self) -> bool:
+        """Whether the rows to answer with are drawn before their neighbours are known: on a large table, where no label
+        rule drops any."""
+        keeps_all = self.label_rule in ("any", "same_class") or self.schema.task == "regression"
+        return len(self.train) > LARGE_ROWS and keeps_all
+
+    def _most_instructions(self) -> int:
+        """How many instructions the run can use: `max_instructions`, or as many as its steps see."""
+        training = self.backbone.training.within(self.budget)
+        steps = len(self.train) if training.max_steps is None else training.max_steps
+        return min(self.max_instructions or len(self.train), steps * training.accumulate * training.batch_size)
+
+    def _drawn(self, groups: int, most: int, seed: int) -> np.ndarray:
+        """All numbers of so many groups, or the most that are wanted, drawn; ascending."""
+        if most >= groups:
+            return np.arange(groups)
+        rng = np.random.default_rng(derive_seed(seed, "max_instructions"))
+        return np.sort(rng.choice(groups, most, replace=False))
 
     def training_instructions(self, seed: int, epoch: int = 0) -> Iterator[Instruction]:
         """The instructions of one epoch, without the dialogue form, in the order of the table; needs `prepare`."""
@@ -389,7 +422,8 @@ class Harmonic:
         places = None if own is None else np.searchsorted(left, own)
         train = self.train.iloc[left]
         size = min(self.groups.neighbours.shape[1], len(train) - (own is not None))
-        return left[mixed_neighbours(encoder, rows, train, size, within_class=self._within_class, own=places)]
+        within, search = self._within_class, self.neighbour_search
+        return left[mixed_neighbours(encoder, rows, train, size, within_class=within, own=places, search=search)]
 
     def save(self, folder: Path) -> None:
         """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""
@@ -406,7 +440,7 @@ class Harmonic:
         self.schema = schema_of(self.train)
         self.prompt_rows = None
         self.codec = RowCodec(self.schema, self.row_style)
-        self.cells = self.codec.cells(self.train)
+        self.cells = RowTexts(self.codec, self.train)
         self.composer = Composer(self.codec, self.k, self.examples, self.order)
         with np.load(folder / "groups.npz") as arrays:
             self.groups = Groups(arrays["anchors"], arrays["neighbours"])
@@ -453,14 +487,19 @@ class Harmonic:
 
     def _instruction_lengths(self) -> np.ndarray:
         """Characters of each instruction, which no order of columns changes, float64, shape (m,); of crossovers the mean."""
-        rows = np.array([sum(map(len, row)) for row in self.cells])
+        rows = self.cells.lengths.sum(axis=1, dtype=np.int64)
         shown = rows[self.groups.neighbours]
         return rows[self.groups.anchors] + shown.sum(axis=1) * self.k / shown.shape[1]
 
     def _limits(self) -> Limits:
         """A quarter more than the longest row and the longest value of train."""
-        rows = max(len(self.encoder.encode(self.codec.row(row))) for row in self.cells)
-        values = max(len(self.encoder.encode([text])) for row in self.cells for text in row)
+        texts: Cells = self.cells
+        if len(texts) > LARGE_ROWS:
+            lengths = self.cells.lengths
+            longest = {int(lengths.sum(axis=1).argmax()), *lengths.argmax(axis=0).tolist()}
+            texts = [self.cells[row] for row in sorted(longest.union(range(0, len(texts), -(-len(texts) // LARGE_ROWS))))]
+        rows = max(len(self.encoder.encode(self.codec.row(row))) for row in texts)
+        values = max(len(self.encoder.encode([text])) for row in texts for text in row)
         return Limits(row=int(1.25 * rows) + 2, value=int(1.25 * values) + 2)
 
 

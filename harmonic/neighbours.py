@@ -17,10 +17,12 @@ from sklearn.preprocessing import LabelEncoder, MinMaxScaler
 
 from harmonic.encoding import Encoded, Encoder
 from harmonic.errors import BadInput
+from harmonic.index import RowIndex
 from harmonic.schema import Schema
 
 LabelRule = Literal["any", "agreement", "agreement_published", "same_class"]
 Distance = Literal["mixed", "published"]
+Search = Literal["exact", "approximate"]
 
 CHUNK_CELLS = 8_000_000
 """Cells of one distance block: 64 MB of float64, so that a search stays far below a gigabyte."""
@@ -28,6 +30,20 @@ DIGITS = 9
 """Decimals that distances are compared to: sums of the same terms in another order differ beyond."""
 MAX_ONE_HOT = 512
 """Columns with more distinct codes than this are compared directly instead of by a one-hot product."""
+EXACT_PAIRS = 10**10
+"""Where no search is asked for, the most pairs of rows whose distances are all computed: 100 000 rows with each other, or
+10 000 with a million. Beyond, neighbours are approximate."""
+INDEXED_ROWS = 1000
+"""Fewer rows than this are never indexed."""
+CANDIDATES = 64
+"""Rows that the index finds for each, at least, and that are then ranked by their exact distance."""
+ROUGH_FACTOR = 4
+"""So many times more where columns with many values, texts above all, make the index inexact."""
+CANDIDATE_ROWS = 5000
+"""Queries whose candidates are ranked at a time."""
+MIN_RECALL = 0.95
+"""Share of the nearest neighbours that an approximate search must find of RECALL_QUERIES rows, or it is an error."""
+RECALL_QUERIES = 200
 
 
 def nearest(
@@ -53,6 +69,60 @@ def nearest(
             block[np.arange(len(block)), own[rows]] = np.inf
         distances[rows], indices[rows] = _smallest(block, k)
     return distances, indices
+
+
+def nearest_approximately(
+    queries: Encoded, references: Encoded, k: int, *, own: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `nearest` with a mismatch of 1, but among candidates from an index; their distances are exact, ties as there.
+
+    Rows for which the index finds too few are searched exactly, and so is a table of fewer rows than INDEXED_ROWS.
+
+    Raises:
+        BadInput: faiss is not installed, or on this table too many of the true neighbours are missed, see `MIN_RECALL`.
+    """
+    if len(references) < INDEXED_ROWS:
+        return nearest(queries, references, k, own=own)
+    index = RowIndex(references)
+    count = min(len(references), max(CANDIDATES, 4 * k) * (ROUGH_FACTOR if index.is_rough else 1))
+    distances = np.empty((len(queries), k))
+    indices = np.empty((len(queries), k), dtype=np.int64)
+    for start in range(0, len(queries), CANDIDATE_ROWS):
+        rows = slice(start, start + CANDIDATE_ROWS)
+        found = index.candidates(queries[rows], count)
+        found = np.where(found == own[rows, None], -1, found) if own is not None else found
+        distances[rows], indices[rows] = _rank(queries[rows], references, found, k)
+    short = np.flatnonzero(np.isinf(distances[:, -1]))
+    distances[short], indices[short] = nearest(queries[short], references, k, own=None if own is None else own[short])
+    sample = np.random.default_rng(0).permutation(len(queries))[:RECALL_QUERIES]
+    exact = nearest(queries[sample], references, k, own=None if own is None else own[sample])[0]
+    recall = float(found_share(distances[sample], exact).mean())
+    if recall < MIN_RECALL:
+        raise BadInput(
+            f"method.neighbour_search=approximate must find {MIN_RECALL:.0%} of the nearest rows, but finds {recall:.0%} "
+            f"on this table: cap training.max_steps or method.max_instructions, or set method.neighbour_search=exact."
+        )
+    return distances, indices
+
+
+def found_share(distances: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Recall of each query: the share of its neighbours that are as near as the k nearest; of equally near ones any will do.
+
+    Args:
+        distances: of the neighbours found, float64, shape (m, k), ascending.
+        exact: of the nearest, in the same form.
+    """
+    return (distances <= exact[:, -1:] + 10.0**-DIGITS).mean(axis=1)
+
+
+def _rank(queries: Encoded, references: Encoded, found: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of each query's candidates (-1 is none, at an infinite distance), as `nearest` returns them."""
+    found = np.sort(found, axis=1)
+    each = np.repeat(np.arange(len(found)), found.shape[1])
+    apart = paired(queries[each], references[found.ravel()]).reshape(found.shape)
+    apart[found < 0] = np.inf
+    order = np.argsort(apart, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(apart, order, axis=1), np.take_along_axis(found, order, axis=1)
 
 
 def closest(queries: Encoded, references: Encoded, *, mismatch: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +217,15 @@ class Groups:
 
 
 def make_groups(
-    train: pd.DataFrame, schema: Schema, *, k: int, distance: Distance, label_rule: LabelRule, min_agreement: int
+    train: pd.DataFrame,
+    schema: Schema,
+    *,
+    k: int,
+    distance: Distance,
+    label_rule: LabelRule,
+    min_agreement: int,
+    search: Search | None = None,
+    anchors: np.ndarray | None = None,
 ) -> Groups:
     """Each train row with its k nearest others, less the groups the label rule drops.
 
@@ -162,34 +240,49 @@ def make_groups(
             drops every class but 0 and 1; "same_class" keeps every row and looks for neighbours within its class
             (classes of k rows or fewer borrow from the others). Regression targets know no classes: always "any".
         min_agreement: neighbours of the row's class that "agreement" asks for.
+        search: how the mixed distance's neighbours are found, see `mixed_neighbours`; the published distance's are exact.
+        anchors: int64, shape (m,): the rows whose groups are wanted; all of them if not given.
 
     Raises:
-        BadInput: k does not fit the table, or no group is left.
+        BadInput: k does not fit the table, no group is left, or the approximate search cannot be had.
     """
     if not 1 <= k < len(train):
         raise BadInput(f"method.k must lie between 1 and the train rows less one ({len(train) - 1}), but is {k}: lower it.")
+    if distance == "published" and search == "approximate":
+        raise BadInput("method.neighbour_search=approximate knows method.distance=mixed alone: leave it null.")
     is_class = schema.task != "regression"
+    anchors = np.arange(len(train)) if anchors is None else anchors
     if distance == "published":
-        neighbours = published_neighbours(train, schema, k)
+        neighbours = published_neighbours(train, schema, k, anchors)
     else:
-        encoder = Encoder.fit(train, schema)
         within = is_class and label_rule == "same_class"
-        neighbours = mixed_neighbours(encoder, train, train, k, within_class=within, own=np.arange(len(train)))
-    anchors = np.arange(len(train))
+        rows = train if len(anchors) == len(train) else train.iloc[anchors]
+        encoder = Encoder.fit(train, schema)
+        neighbours = mixed_neighbours(encoder, rows, train, k, within_class=within, own=anchors, search=search)
+    keeps = np.ones(len(anchors), dtype=bool)
     if is_class and label_rule == "agreement":
         labels = train[schema.target].to_numpy()
-        anchors = anchors[(labels[neighbours] == labels[:, None]).sum(axis=1) >= min_agreement]
+        keeps = (labels[neighbours] == labels[anchors, None]).sum(axis=1) >= min_agreement
     elif is_class and label_rule == "agreement_published":
-        anchors = anchors[_published_agreement(train[schema.target].to_numpy(), neighbours, min_agreement)]
+        labels = train[schema.target].to_numpy()
+        keeps = _published_agreement(labels[anchors], labels[neighbours], min_agreement)
+    anchors, neighbours = anchors[keeps], neighbours[keeps]
     if not len(anchors):
         raise BadInput(
             f"method.label_rule={label_rule} leaves no group of the {len(train)} train rows: use label_rule=same_class."
         )
-    return Groups(anchors, neighbours[anchors])
+    return Groups(anchors, neighbours)
 
 
 def mixed_neighbours(
-    encoder: Encoder, rows: pd.DataFrame, train: pd.DataFrame, k: int, *, within_class: bool, own: np.ndarray | None = None
+    encoder: Encoder,
+    rows: pd.DataFrame,
+    train: pd.DataFrame,
+    k: int,
+    *,
+    within_class: bool,
+    own: np.ndarray | None = None,
+    search: Search | None = None,
 ) -> np.ndarray:
     """The k nearest train rows of each row, int64, shape (m, k).
 
@@ -200,17 +293,22 @@ def mixed_neighbours(
         k: how many.
         within_class: rows of the row's class alone; where that has too few, all of them and then the nearest of the others.
         own: int64, shape (m,): where the rows are rows of train, their numbers there; a row is not its own neighbour.
+        search: exact: see `nearest`. approximate: see `nearest_approximately`; within classes, one index for each. If
+            not given: exact up to EXACT_PAIRS pairs of rows, approximate beyond.
     """
+    if search is None:
+        search = "exact" if len(rows) * len(train) <= EXACT_PAIRS else "approximate"
+    find = nearest if search == "exact" else nearest_approximately
     queries, references = encoder.encode(rows), encoder.encode(train)
     if not within_class:
-        return nearest(queries, references, k, own=own)[1]
+        return find(queries, references, k, own=own)[1]
     labels, known = encoder.target(rows), encoder.target(train)
     neighbours = np.empty((len(rows), k), dtype=np.int64)
     for label in np.unique(labels):
         of_class, pool = np.flatnonzero(labels == label), np.flatnonzero(known == label)
         places = None if own is None else np.searchsorted(pool, own[of_class])
         if len(pool) - (own is not None) >= k:
-            neighbours[of_class] = pool[nearest(queries[of_class], references[pool], k, own=places)[1]]
+            neighbours[of_class] = pool[find(queries[of_class], references[pool], k, own=places)[1]]
             continue
         rest = np.flatnonzero(known != label)
         for row in of_class:
@@ -220,8 +318,8 @@ def mixed_neighbours(
     return neighbours
 
 
-def published_neighbours(train: pd.DataFrame, schema: Schema, k: int) -> np.ndarray:
-    """Neighbours as HARMONIC's authors compute them, int64, shape (n, k).
+def published_neighbours(train: pd.DataFrame, schema: Schema, k: int, anchors: np.ndarray) -> np.ndarray:
+    """Neighbours of the rows with these numbers as HARMONIC's authors compute them, int64, shape (m, k).
 
     Columns stored as strings become label codes (sorted order, unscaled), numeric features are min-max scaled, the target
     stays raw; scikit-learn's default search returns k + 1 rows of which the first is dropped, which with duplicated rows
@@ -238,16 +336,20 @@ def published_neighbours(train: pd.DataFrame, schema: Schema, k: int) -> np.ndar
             space[column.name] = MinMaxScaler().fit_transform(values.to_frame())[:, 0]
     if space.isna().to_numpy().any():
         raise BadInput("distance=published knows no empty numeric cells: use distance=mixed.")
-    search = NearestNeighbors(n_neighbors=k + 1).fit(space.to_numpy())
-    return search.kneighbors(space.to_numpy(), return_distance=False)[:, 1:]
+    points = space.to_numpy()
+    search = NearestNeighbors(n_neighbors=k + 1).fit(points)
+    return search.kneighbors(points[anchors], return_distance=False)[:, 1:]
 
 
 def _published_agreement(labels: np.ndarray, neighbours: np.ndarray, min_agreement: int) -> np.ndarray:
-    """Which groups the published filter keeps: it sums the neighbours' labels, so it is right for 0 and 1 alone."""
+    """Which groups the published filter keeps, by the labels of the anchors, (m,), and of their neighbours, (m, k).
+
+    It sums the neighbours' labels, so it is right for 0 and 1 alone.
+    """
     k = neighbours.shape[1]
     dropped = k - min_agreement
     try:
-        sums = labels.astype(np.float64)[neighbours].sum(axis=1)
+        sums = neighbours.astype(np.float64).sum(axis=1)
     except ValueError:
         raise BadInput(
             "label_rule=agreement_published sums labels, so the target must hold numbers: use agreement."

@@ -69,9 +69,13 @@ class Column:
     def write(self, values: pd.Series) -> list[str]:
         """The text form of each value, length n; an empty cell is the empty string."""
         empty = values.isna().to_numpy()
-        return ["" if is_empty else self._write_one(value) for value, is_empty in zip(values, empty, strict=True)]
+        return ["" if is_empty else self._write_filled(value) for value, is_empty in zip(values, empty, strict=True)]
 
-    def _write_one(self, value: Any) -> str:
+    def write_one(self, value: Any) -> str:
+        """The text form of one value, the same as in `write`."""
+        return "" if pd.isna(value) else self._write_filled(value)
+
+    def _write_filled(self, value: Any) -> str:
         if self.kind == "integer":
             return str(int(value))
         if self.kind == "decimal":

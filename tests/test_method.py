@@ -1,5 +1,6 @@
 """HARMONIC as a whole, on a table of every kind. Oracles: the schema, repetition bit for bit, and the published prompts."""
 
+import dataclasses
 import json
 from collections import Counter
 
@@ -8,11 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
+from harmonic import codec, method
+from harmonic.codec import RowTexts
 from harmonic.errors import BadInput, SamplingFailed
+from harmonic.keys import fit_key
 from harmonic.lm.decoding import Decoding
 from harmonic.method import PUBLISHED_PROMPT_SEED, Harmonic, Sampling
 from harmonic.schema import Schema, attach
-from harmonic.table import coerce, schema_of
+from harmonic.table import Split, coerce, schema_of
 
 PLAIN = {"k": 3, "order": "fixed", "examples": "neighbours", "sampling": Sampling("neighbours")}
 
@@ -299,3 +303,73 @@ def test_a_local_model_with_other_weights_is_another_input(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"two")
     assert method.digest_inputs() != before
     assert Harmonic("scratch").digest_inputs() == {}
+
+
+@pytest.mark.parametrize("style", ["canonical", "published"])
+def test_texts_made_row_by_row_are_those_of_the_whole_table(easy_table, mixed_kinds, style, monkeypatch):
+    """Oracle: the eager texts, bit for bit, asked for in any way; and the lengths counted from them."""
+    monkeypatch.setattr(codec, "TEXT_ROWS", 7)
+    monkeypatch.setattr(codec, "KEPT_ROWS", 3)
+    for table in (easy_table, mixed_kinds):
+        writer = codec.RowCodec(schema_of(table), style)
+        whole, made = writer.cells(table), RowTexts(writer, table)
+        assert [list(made[row]) for row in np.random.default_rng(0).permutation(len(table))] == [
+            whole[row] for row in np.random.default_rng(0).permutation(len(table))
+        ]
+        assert list(map(list, made)) == whole == list(map(list, made[:]))
+        assert made.lengths.tolist() == [[len(text) for text in row] for row in whole]
+        with pytest.raises(IndexError):
+            made[len(table)]
+
+
+@pytest.fixture
+def mixed_kinds():
+    """What `easy_table` lacks: dates stored as such, negative zero, numbers as categories, texts to be escaped."""
+    return pd.DataFrame(
+        {
+            "day": pd.to_datetime(["2024-02-29", None, "2023-01-01", "2024-02-29"] * 3),
+            "zero": [0.0, -0.0, 1.25, np.nan] * 3,
+            "whole": [1.0, 2.0, np.nan, 3.0] * 3,
+            "odd": ['a "quote"', "back\\slash", "line\nfeed", None] * 3,
+            "sure": [True, False, None, True] * 3,
+            "y": [0, 1, 1, 2] * 3,
+        }
+    )
+
+
+def test_a_large_table_draws_what_the_run_can_use_before_it_looks_for_neighbours(easy_table, quick_harmonic, monkeypatch):
+    """Oracle: the groups of the same rows among all groups, and the number: steps x rows of a batch, or fewer on request."""
+    backbone = quick_harmonic().backbone
+    capped = dataclasses.replace(backbone, training=dataclasses.replace(backbone.training, min_steps=0, max_steps=3))
+    whole = prepared(easy_table, label_rule="same_class").groups
+    assert len(prepared(easy_table, model=capped).groups) == 40
+    monkeypatch.setattr(method, "LARGE_ROWS", 39)
+    for settings, number in (({}, 24), ({"max_instructions": 7}, 7), ({"max_instructions": 30}, 24)):
+        groups = prepared(easy_table, model=capped, **settings).groups
+        assert len(groups) == number
+        np.testing.assert_array_equal(groups.neighbours, whole.neighbours[groups.anchors])
+    assert len(prepared(easy_table, model=capped, label_rule="agreement").groups) == len(
+        prepared(easy_table, label_rule="agreement").groups
+    )
+    assert len(prepared(easy_table, model=backbone).groups) == 40
+
+
+def test_the_limits_of_a_large_table_come_from_its_longest_rows(easy_table, quick_harmonic, monkeypatch):
+    """Oracle: the limits from all rows: the one with the longest value is looked at wherever it stands."""
+    sizes = np.where(np.arange(40) == 17, 123456789, easy_table["size"])
+    table = attach(easy_table.assign(size=sizes), schema_of(easy_table))
+    every = quick_harmonic().start(table, seed=0).limits
+    monkeypatch.setattr(method, "LARGE_ROWS", 3)
+    assert quick_harmonic().start(table, seed=0).limits == every
+
+
+def test_an_option_that_came_later_changes_no_key(easy_table, easy_schema):
+    """Oracle: the key of the configuration as it was before; a search that is asked for has another."""
+    split = Split("easy", easy_schema, easy_table, easy_table, easy_table)
+    before = {"_target_": "harmonic.method.Harmonic", "k": 5, "distance": "mixed"}
+    keys = [
+        fit_key({"method": {**before, **later}, "seed": 0}, Harmonic("scratch"), split)
+        for later in ({}, {"neighbour_search": None}, {"neighbour_search": "exact"}, {"neighbour_search": "approximate"})
+    ]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
