@@ -423,13 +423,11 @@ def llama_recipe() -> Any:
 
 
 def plain_encoder() -> Any:
-    """The base model's tokenizer with its slots left free."""
-    from transformers import AutoTokenizer
-
+    """The base model's tokenizer with no slot bound to anything."""
     from harmonic.lm.load import BASE
     from harmonic.lm.segments import SegmentEncoder
 
-    return SegmentEncoder(AutoTokenizer.from_pretrained(BASE.source))
+    return SegmentEncoder(BASE.create([], [], 0)[1])
 
 
 def make_llama(sizes: Sizes, device: Any, seed: int) -> Any:
