@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
@@ -52,21 +52,12 @@ DEFAULTS = {
 }
 Model = Literal["base", "llama2_7b"]
 RECIPE = Path(__file__).parent.parent / "conf" / "model" / "llama2_7b_chat.yaml"
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+"""Of a Llama's configuration, for the record."""
 WARM_UP = 2
 """Steps of each turn that are not counted."""
 PEAKS = {"H100": 989e12, "H200": 989e12}
 """Dense bfloat16 FLOP/s of NVIDIA's data sheets (SXM), by what the card's name holds."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Of a Llama; the defaults are those of Llama-2-7B."""
-
-    hidden: int = 4096
-    layers: int = 32
-    heads: int = 32
-    mlp: int = 11008
-    vocabulary: int = 32000
 
 
 def main(arguments: list[str]) -> int:
@@ -74,7 +65,7 @@ def main(arguments: list[str]) -> int:
     try:
         options = read_arguments(arguments, DEFAULTS, ["dataset"])
         env.set_threads(options["threads"])
-        sizes = replace(Sizes(), layers=options["layers"] or Sizes.layers)
+        sizes = {"num_hidden_layers": options["layers"]} if options["layers"] else {}
         named = ("dataset", "model", "rows", "repeats", "batch_size", "seed", "checkpointing", "compile")
         result = measure(**{name: options[name] for name in named}, sizes=sizes)
     except BadInput as error:
@@ -110,9 +101,9 @@ def measure(
     seed: int,
     checkpointing: bool,
     compile: bool,
-    sizes: Sizes,
+    sizes: dict[str, int],
 ) -> dict[str, Any]:
-    """Speed, memory and last loss of each system, in JSON's types."""
+    """Speed, memory and last loss of each system, in JSON's types; `sizes` replace some of Llama-2-7B's."""
     check_choice("model", model, Model)
     check_at_least("repeats", repeats, 1)
     from harmonic.training import Compute
@@ -131,7 +122,7 @@ def measure(
     return {
         "dataset": dataset,
         "model": model,
-        "sizes": asdict(sizes) if model == "llama2_7b" else None,
+        "sizes": {name: getattr(bench.model.config, name) for name in SIZES},
         "rows": rows,
         "batch_size": bench.training.batch_size,
         "steps": rows // bench.training.batch_size,
@@ -187,7 +178,7 @@ class _Bench:
         seed: int,
         checkpointing: bool,
         compile: bool,
-        sizes: Sizes,
+        sizes: dict[str, int],
         compute: Any,
     ) -> None:
         from harmonic.datasets import load_dataset
@@ -430,21 +421,13 @@ def plain_encoder() -> Any:
     return SegmentEncoder(BASE.create([], [], 0)[1])
 
 
-def make_llama(sizes: Sizes, device: Any, seed: int) -> Any:
-    """A Llama of these sizes with random weights in bfloat16, made where it stays."""
+def make_llama(sizes: dict[str, int], device: Any, seed: int) -> Any:
+    """A Llama with random weights in bfloat16, made where it stays: Llama-2-7B, transformers' default,
+    but for `sizes`."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(
-        vocab_size=sizes.vocabulary,
-        hidden_size=sizes.hidden,
-        intermediate_size=sizes.mlp,
-        num_hidden_layers=sizes.layers,
-        num_attention_heads=sizes.heads,
-        num_key_value_heads=sizes.heads,
-        max_position_embeddings=4096,
-        tie_word_embeddings=False,
-    )
+    config = LlamaConfig(**sizes, max_position_embeddings=4096)
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     model.to(torch.bfloat16).to_empty(device=device)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,19 @@ from harmonic.errors import BadInput
 from harmonic.lm.load import Lora
 from harmonic.training import Compute
 from scripts import bench_train
-from scripts.bench_train import Sizes, flops, make_llama, measure
+from scripts.bench_train import flops, make_llama, measure
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "bench_train.py"
-SMALL = Sizes(hidden=32, layers=1, heads=2, mlp=64, vocabulary=2000)
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "vocab_size": 2000,
+}
 SHORT = {"dataset": "affairs", "model": "llama2_7b", "rows": 6, "repeats": 2, "batch_size": 2, "seed": 0}
 ELSEWHERE = ("xgboost", "sdmetrics", "sdv", "hydra", "omegaconf", "outlines_core", "rapidfuzz", "wandb")
-"""Dependencies that the machine with the GPU does not have."""
+"""Dependencies that a machine for training alone may lack."""
 WITHOUT = (
     f"import runpy, sys; sys.modules.update(dict.fromkeys({ELSEWHERE})); sys.argv = sys.argv[1:]; "
     f"sys.path.insert(0, {str(SCRIPT.parent.parent)!r}); runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -76,7 +81,7 @@ def test_layers_are_compiled_for_ours_alone(monkeypatch):
 
     monkeypatch.setattr(torch.nn.Module, "compile", pretend)
     monkeypatch.setattr(bench_train._Bench, "trainer", trainer)
-    measure(**SHORT, checkpointing=False, compile=True, sizes=replace(SMALL, layers=3))
+    measure(**SHORT, checkpointing=False, compile=True, sizes={**SMALL, "num_hidden_layers": 3})
     assert compiled == ["LlamaDecoderLayer"] * 3 * SHORT["repeats"]
     assert left == []
 
@@ -99,8 +104,7 @@ def test_random_weights_are_a_llama():
     made = make_llama(SMALL, torch.device("cpu"), 3)
     assert {parameter.dtype for parameter in made.parameters()} == {torch.bfloat16}
     assert all((p == 1).all() if p.ndim == 1 else 0.018 < p.float().std() < 0.022 for p in made.parameters())
-    sizes = {"vocab_size": 2000, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
-    plain = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, max_position_embeddings=4096))
+    plain = LlamaForCausalLM(LlamaConfig(**SMALL, max_position_embeddings=4096))
     plain.load_state_dict(made.state_dict())
     ids = torch.arange(40)[None]
     assert torch.allclose(made.float().eval()(ids).logits, plain.eval()(ids).logits, atol=1e-5)
@@ -140,3 +144,11 @@ def test_a_wrong_argument_is_one_sentence(arguments, words, capsys, one_sentence
     assert bench_train.main([*arguments, f"out={tmp_path}"]) == 1
     one_sentence(capsys.readouterr().err.strip(), *words)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_default_is_llama_2_7b():
+    """Oracle: the sizes that its authors publish (Touvron et al. 2023), and its count of parameters, 6 738 415 616."""
+    config = LlamaConfig()
+    assert [getattr(config, name) for name in bench_train.SIZES] == [4096, 32, 32, 11008, 32000]
+    with torch.device("meta"):
+        assert sum(parameter.numel() for parameter in LlamaForCausalLM(config).parameters()) == 6_738_415_616
