@@ -44,8 +44,14 @@ def _fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
     unset = {name for name in ("budget", "max_minutes", "neighbour_search") if method.get(name) is None}
     meaning = {name: value for name, value in method.items() if name not in unset | {"sampling"}}
     if "compute" in meaning:
-        meaning["compute"] = {k: v for k, v in meaning["compute"].items() if k != "checkpoint_minutes"}
+        meaning["compute"] = computed_meaning(meaning["compute"])
     return meaning
+
+
+def computed_meaning(compute: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a `trainer` group can change what is learnt; layers that are compiled or not as it suits came later."""
+    without = {"checkpoint_minutes"} | ({"compile"} if compute.get("compile") == "auto" else set())
+    return {name: value for name, value in compute.items() if name not in without}
 
 
 def sample_key(config: Config, fit: str, n: int) -> str:

@@ -27,6 +27,8 @@ warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 warnings.filterwarnings("ignore", message="The `srun` command is available.*")
 
 CHECKPOINT = "last.ckpt"
+LARGE = 1_000_000_000
+"""Parameters of a model that is worth compiling."""
 Accelerator = Literal["auto", "cpu", "gpu"]
 Batch = Any
 
@@ -40,10 +42,15 @@ class Compute:
     """A Lightning precision; auto is bf16-mixed where the device computes in bfloat16, else 32-true."""
     checkpoint_minutes: float = 2.0
     """What a kill costs at most."""
+    compile: bool | Literal["auto"] = "auto"
+    """Whether fine-tuning compiles a model's layers; auto does on a GPU from a billion parameters on, where half a minute once
+    takes a third off every step."""
 
     def __post_init__(self) -> None:
         check_choice("trainer.accelerator", self.accelerator, Accelerator)
         check_at_least("trainer.checkpoint_minutes", self.checkpoint_minutes, 0)
+        if self.compile not in (True, False, "auto"):
+            raise BadInput(f"trainer.compile must be auto, true or false, but is {self.compile}: correct it.")
 
     @property
     def device(self) -> torch.device:
@@ -62,6 +69,12 @@ class Compute:
         if self.device.type == "cuda":
             return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
         return "bf16-mixed" if self.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+    def compiles(self, model: torch.nn.Module) -> bool:
+        """Whether this model's layers are compiled for training."""
+        if self.compile != "auto":
+            return bool(self.compile)
+        return self.device.type == "cuda" and sum(weight.numel() for weight in model.parameters()) >= LARGE
 
     def autocast(self) -> torch.autocast:
         """The precision of training, for inference."""

@@ -1,15 +1,13 @@
 """How fast a model is fine-tuned: our path, and the Hugging Face Trainer with the HARMONIC authors' settings.
 
     python scripts/bench_train.py dataset=german [model=base] [layers=0] [rows=64] [repeats=3] [batch_size=0] [threads=1]
-                                  [seed=0] [checkpointing=false] [compile=false] [out=results/bench]
+                                  [seed=0] [checkpointing=false] [out=results/bench]
 
 Both train the same weights on the same batches of the same instructions (the published form, examples of real neighbours),
 in one process, in turns, `repeats` times; a turn starts from the first weights, and its seed orders and draws. model=base
 is the shipped model, trained in full under its own recipe. model=llama2_7b has Llama-2-7B's sizes (or `layers` of its 32),
-random weights in bfloat16 and the adapters of conf/model/llama2_7b_chat.yaml. Llama's own tokenizer is not at hand: the
-base model's, its slots left free, cuts an instruction of german into 2 660 tokens, of adult 1 700, of buddy 1 100, of
-diabetes 1 000; so max_length is Llama's context of 4 096. batch_size=0 is the model's own; checkpointing is for both
-systems, compile (each decoder layer by itself) for ours alone.
+random weights in bfloat16 and adapters, as in conf/model/llama2_7b_random.yaml. batch_size=0 is
+the model's own; checkpointing is for both systems. Layers are compiled for ours alone, where `trainer.compile=auto` does it.
 
 The Trainer is set as in the authors' sft_train.py and sft_gen.sh: tokens made before; DataCollatorForSeq2Seq, which pads on
 the left to the longest of the batch and a multiple of 8, with a mask; logits of every token; AdamW, cosine, gradients
@@ -47,11 +45,9 @@ DEFAULTS = {
     "threads": 1,
     "seed": 0,
     "checkpointing": False,
-    "compile": False,
     "out": "results/bench",
 }
 Model = Literal["base", "llama2_7b"]
-RECIPE = Path(__file__).parent.parent / "conf" / "model" / "llama2_7b_chat.yaml"
 SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 """Of a Llama's configuration, for the record."""
 WARM_UP = 2
@@ -66,7 +62,7 @@ def main(arguments: list[str]) -> int:
         options = read_arguments(arguments, DEFAULTS, ["dataset"])
         env.set_threads(options["threads"])
         sizes = {"num_hidden_layers": options["layers"]} if options["layers"] else {}
-        named = ("dataset", "model", "rows", "repeats", "batch_size", "seed", "checkpointing", "compile")
+        named = ("dataset", "model", "rows", "repeats", "batch_size", "seed", "checkpointing")
         result = measure(**{name: options[name] for name in named}, sizes=sizes)
     except BadInput as error:
         print(f"bench_train.py: {error}", file=sys.stderr)
@@ -100,7 +96,6 @@ def measure(
     batch_size: int,
     seed: int,
     checkpointing: bool,
-    compile: bool,
     sizes: dict[str, int],
 ) -> dict[str, Any]:
     """Speed, memory and last loss of each system, in JSON's types; `sizes` replace some of Llama-2-7B's."""
@@ -108,7 +103,7 @@ def measure(
     check_at_least("repeats", repeats, 1)
     from harmonic.training import Compute
 
-    bench = _Bench(dataset, model, rows, batch_size, seed, checkpointing, compile, sizes, Compute())
+    bench = _Bench(dataset, model, rows, batch_size, seed, checkpointing, sizes, Compute())
     bound = matrix_rate(bench.compute)
     turns: dict[str, list[dict[str, Any]]] = {name: [] for name in bench.systems}
     for repeat in range(repeats):
@@ -135,7 +130,7 @@ def measure(
         "loss_before": bench.loss_before,
         "recipe": asdict(bench.training),
         "precision": bench.compute.resolved_precision,
-        "compile": compile,
+        "compiled": bench.compute.compiles(bench.model),
         "trainer": bench.trainer_settings(seed),
         "bound": {"flops_per_s": bound, "peak_flops_per_s": peak},
         "ours_over_trainer": speeds[0] / speeds[1] if all(speeds) else None,
@@ -177,29 +172,29 @@ class _Bench:
         batch_size: int,
         seed: int,
         checkpointing: bool,
-        compile: bool,
         sizes: dict[str, int],
         compute: Any,
     ) -> None:
         from harmonic.datasets import load_dataset
         from harmonic.lm.load import BASE
+        from harmonic.lm.random_llama import RandomLlama
         from harmonic.method import Harmonic
 
-        recipe = BASE if model == "base" else llama_recipe()
-        size = batch_size or recipe.training.batch_size
+        backbone: Any = BASE if model == "base" else RandomLlama(device=compute.device.type, sizes=sizes)
+        size = batch_size or backbone.training.batch_size
         self.training = replace(
-            recipe.training,
+            backbone.training,
             batch_size=size,
             accumulate=1,
             epochs=1,
             min_steps=0,
             max_steps=None,
-            max_length=4096,
             gradient_checkpointing=checkpointing,
         )
         if rows % size or rows < (WARM_UP + 1) * size:
             raise BadInput(f"rows must be {WARM_UP + 1} or more batches of {size}, but is {rows}: correct it.")
         self.harmonic = Harmonic(
+            backbone,
             examples="neighbours",
             distance="published",
             label_rule="agreement_published",
@@ -211,13 +206,9 @@ class _Bench:
         self.harmonic.prepare(train, seed)
         if len(self.harmonic.groups) < rows:
             raise BadInput(f"{dataset} has {len(self.harmonic.groups)} instructions, but rows is {rows}: ask for fewer.")
-        self.compute, self.compiled = compute, compile
-        if model == "base":
-            self.harmonic.start(train, seed)
-            self.model, self.encoder = self.harmonic.model.to(compute.device), self.harmonic.encoder
-        else:
-            self.model = recipe.lora.adapt(make_llama(sizes, compute.device, seed), seed)
-            self.encoder = plain_encoder()
+        self.compute = compute
+        self.harmonic.load_model(seed)
+        self.model, self.encoder = self.harmonic.model.to(compute.device), self.harmonic.encoder
         self.first = {
             name: weight.detach().clone() for name, weight in self.model.named_parameters() if weight.requires_grad
         }
@@ -315,7 +306,7 @@ class _Bench:
 
         batches = [(0, numbers) for numbers in self.batches]
         # Lightning moves a model to the host when it is done, which takes seconds here and is nobody's gain.
-        with self._compiled(), mock.patch.object(FineTuning, "cpu", lambda module: module):
+        with mock.patch.object(FineTuning, "cpu", lambda module: module):
             fine_tune(
                 self.model,
                 self.encoder,
@@ -327,18 +318,6 @@ class _Bench:
             )
         if self.training.gradient_checkpointing:
             self.model.gradient_checkpointing_disable()
-
-    @contextmanager
-    def _compiled(self) -> Iterator[None]:
-        """Within, each decoder layer is compiled by itself if that was asked for."""
-        layers = [module for module in self.model.modules() if type(module).__name__ == "LlamaDecoderLayer"]
-        for layer in layers if self.compiled else []:
-            layer.compile(dynamic=True)
-        try:
-            yield
-        finally:
-            for layer in layers:
-                layer._compiled_call_impl = None
 
     def trainer_settings(self, seed: int) -> dict[str, Any]:
         """Of `transformers.TrainingArguments`."""
@@ -402,44 +381,6 @@ class _Bench:
         believe it there and train in float32."""
         for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
             vars(self.model).pop(name, None)
-
-
-def llama_recipe() -> Any:
-    """The `Pretrained` of conf/model/llama2_7b_chat.yaml: its adapters and its recipe."""
-    import yaml
-
-    from harmonic.build import build
-
-    return build(yaml.safe_load(RECIPE.read_text()))
-
-
-def plain_encoder() -> Any:
-    """The base model's tokenizer with no slot bound to anything."""
-    from harmonic.lm.load import BASE
-    from harmonic.lm.segments import SegmentEncoder
-
-    return SegmentEncoder(BASE.create([], [], 0)[1])
-
-
-def make_llama(sizes: dict[str, int], device: Any, seed: int) -> Any:
-    """A Llama with random weights in bfloat16, made where it stays: Llama-2-7B, transformers' default,
-    but for `sizes`."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(**sizes, max_position_embeddings=4096)
-    with torch.device("meta"):
-        model = LlamaForCausalLM(config)
-    model.to(torch.bfloat16).to_empty(device=device)
-    model.model.rotary_emb = type(model.model.rotary_emb)(config).to(device)  # its frequencies are computed, in float32
-    generator = torch.Generator(device).manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter.fill_(1.0)
-            else:
-                parameter.normal_(0, 0.02, generator=generator)
-    return model.requires_grad_(False)
 
 
 def flops(model: Any, lengths: Sequence[int], loss_tokens: int) -> float:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts import bench_sampler
+
 SCRIPT = Path(__file__).parent.parent / "scripts" / "bench_sampler.py"
 
 
@@ -32,3 +34,13 @@ def test_the_documented_command(tmp_path):
     assert systems["ours"]["times_ours"] == 1
     assert found["tokens_per_row"] > found["drawn_tokens_per_row"] > 10
     assert "ours" in done.stdout
+
+
+def test_random_weights_of_a_large_model_s_shape():
+    """Oracle: the rule: under masks alone are its rows valid, so plain generation is not asked; all it reads is timed."""
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    found = bench_sampler.measure("affairs", "llama2_7b", steps=1, rows=4, batch_size=4, repeats=1, seed=0, sizes=small)
+    assert list(found["systems"]) == ["ours", "bound"]
+    assert found["systems"]["ours"]["validity"] == 1
+    assert found["batch_size"] == 4
+    assert found["systems"]["bound"]["ms_per_row"] > 0

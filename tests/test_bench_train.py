@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from harmonic.errors import BadInput
 from harmonic.lm.load import Lora
 from harmonic.training import Compute
 from scripts import bench_train
-from scripts.bench_train import flops, make_llama, measure
+from harmonic.lm.random_llama import RandomLlama
+from scripts.bench_train import flops, measure
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "bench_train.py"
 SMALL = {
@@ -58,7 +58,7 @@ def test_the_documented_command_on_a_bare_machine(tmp_path):
 def test_adapters_on_a_small_llama(monkeypatch, checkpointing):
     """Oracle: the Trainer, whose losses are ours; a turn leaves nothing behind that the next one would begin from."""
     monkeypatch.setattr(Compute, "resolved_precision", "32-true")
-    found = measure(**SHORT, checkpointing=checkpointing, compile=False, sizes=SMALL)
+    found = measure(**SHORT, checkpointing=checkpointing, sizes=SMALL)
     ours, trainer = (found["systems"][name] for name in ("ours", "trainer"))
     assert ours["loss_all"] == pytest.approx(trainer["loss_all"], abs=2e-4)
     assert found["loss_before"] > ours["loss"]
@@ -67,28 +67,9 @@ def test_adapters_on_a_small_llama(monkeypatch, checkpointing):
     assert found["recipe"]["gradient_checkpointing"] == checkpointing
 
 
-def test_layers_are_compiled_for_ours_alone(monkeypatch):
-    """Oracle: the rule, with a compiler that notes what it is given and changes nothing."""
-    compiled, left = [], []
-
-    def pretend(layer, **_):
-        compiled.append(type(layer).__name__)
-        layer._compiled_call_impl = layer._call_impl
-
-    def trainer(self, seed):
-        left.extend(module for module in self.model.modules() if module._compiled_call_impl)
-        raise BadInput("Seen enough.")
-
-    monkeypatch.setattr(torch.nn.Module, "compile", pretend)
-    monkeypatch.setattr(bench_train._Bench, "trainer", trainer)
-    measure(**SHORT, checkpointing=False, compile=True, sizes={**SMALL, "num_hidden_layers": 3})
-    assert compiled == ["LlamaDecoderLayer"] * 3 * SHORT["repeats"]
-    assert left == []
-
-
 def test_the_work_by_hand():
     """Oracle: hand counts for full training and for adapters: rows of 3 and 5 tokens, of which 4 bear a loss."""
-    model = make_llama(SMALL, torch.device("cpu"), 0)
+    model = RandomLlama(sizes=SMALL, lora=Lora(targets=["q_proj"])).create([], [], 0)[0].unload()
     layer, head = 4 * 32 * 32 + 3 * 32 * 64, 32 * 2000
     attention = 6 * 32 * (3**2 + 5**2)
     assert flops(model, [3, 5], 4) == 4 * (8 * layer + 4 * head) + attention
@@ -99,17 +80,6 @@ def test_the_work_by_hand():
     assert flops(adapted, [3, 5], 4) == 4 * (8 * layer + 4 * head) + 6 * 8 * 2 * 64 + attention
 
 
-def test_random_weights_are_a_llama():
-    """Oracle: transformers' own model of that configuration: the same parameters and, given the weights, the same logits."""
-    made = make_llama(SMALL, torch.device("cpu"), 3)
-    assert {parameter.dtype for parameter in made.parameters()} == {torch.bfloat16}
-    assert all((p == 1).all() if p.ndim == 1 else 0.018 < p.float().std() < 0.022 for p in made.parameters())
-    plain = LlamaForCausalLM(LlamaConfig(**SMALL, max_position_embeddings=4096))
-    plain.load_state_dict(made.state_dict())
-    ids = torch.arange(40)[None]
-    assert torch.allclose(made.float().eval()(ids).logits, plain.eval()(ids).logits, atol=1e-5)
-
-
 def test_what_does_not_fit_is_told(monkeypatch):
     """Oracle: the rule: a system that runs out of memory has an error for figures, the other has its own."""
 
@@ -117,7 +87,7 @@ def test_what_does_not_fit_is_told(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory.\nMore words")
 
     monkeypatch.setattr(bench_train._Bench, "trainer", out_of_memory)
-    found = measure(**SHORT, checkpointing=False, compile=False, sizes=SMALL)
+    found = measure(**SHORT, checkpointing=False, sizes=SMALL)
     assert found["systems"]["trainer"] == {"error": "CUDA out of memory."}
     assert found["systems"]["ours"]["tokens_per_s"] > 0
     assert found["ours_over_trainer"] is None
@@ -135,7 +105,7 @@ def test_the_bound_is_a_product_of_matrices():
         (["dataset=affairs", "rows=20", "batch_size=16"], ("rows", "batches of 16")),
         (["dataset=affairs", "rows=400000", "batch_size=16"], ("instructions", "400000")),
         (["dataset=affairs", "repeats=0"], ("repeats",)),
-        (["dataset=affairs", "compile=maybe"], ("compile", "true or false")),
+        (["dataset=affairs", "checkpointing=maybe"], ("checkpointing", "true or false")),
         (["dataset=nowhere"], ("nowhere",)),
     ],
 )
@@ -144,11 +114,3 @@ def test_a_wrong_argument_is_one_sentence(arguments, words, capsys, one_sentence
     assert bench_train.main([*arguments, f"out={tmp_path}"]) == 1
     one_sentence(capsys.readouterr().err.strip(), *words)
     assert not list(tmp_path.iterdir())
-
-
-def test_the_default_is_llama_2_7b():
-    """Oracle: the sizes that its authors publish (Touvron et al. 2023), and its count of parameters, 6 738 415 616."""
-    config = LlamaConfig()
-    assert [getattr(config, name) for name in bench_train.SIZES] == [4096, 32, 32, 11008, 32000]
-    with torch.device("meta"):
-        assert sum(parameter.numel() for parameter in LlamaForCausalLM(config).parameters()) == 6_738_415_616

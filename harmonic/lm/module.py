@@ -12,6 +12,7 @@ from harmonic.codec import Instruction
 from harmonic.errors import BadInput
 from harmonic.lm.attention import block_attention
 from harmonic.lm.batches import IGNORED, Batch, Training, collate
+from harmonic.lm.compiled import compiled_layers
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.training import Compute, Resumable, Run, train
 
@@ -97,7 +98,7 @@ def fine_tune(
     steps = -(-len(batches) // training.accumulate)
     module = FineTuning(model, training, steps, seed)
     try:
-        with block_attention(model, compute.device):
+        with block_attention(model, compute.device), compiled_layers(model, compute.compiles(model)):
             run = train(
                 module,
                 make,
