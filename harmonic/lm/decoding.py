@@ -1,6 +1,7 @@
 """How a language model writes the rows of a batch: values alone under a grammar, values alone without one, or everything."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -118,6 +119,10 @@ class Writer:
 
     def write(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
         """The rows of some tries. Under form=free a batch has a stream of random numbers, else each row has its own."""
+        with lean_adapters(self.model, self.device):
+            return self._write(prompts, numbers)
+
+    def _write(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
         if self.decoding.form != "free":
             return _Values(self, prompts, numbers).write()
         devices = [self.device] if self.device.type == "cuda" else []
@@ -143,6 +148,23 @@ class Writer:
         answers = output[:, ids.shape[1] :].cpu()
         drawn = (answers != tokenizer.pad_token_id).sum(dim=1).tolist()
         return [Written(self.encoder.decode_value(row.tolist()), n) for row, n in zip(answers, drawn, strict=True)]
+
+
+@contextmanager
+def lean_adapters(model: Any, device: torch.device) -> Iterator[None]:
+    """Within, under autocast, LoRA's float32 weights in the precision they would be cast to at every step: the same numbers,
+    in half of the kernels."""
+    weights = [weight for name, weight in model.named_parameters() if "lora_" in name and weight.dtype == torch.float32]
+    if not torch.is_autocast_enabled(device.type):
+        weights = []
+    whole = [weight.data for weight in weights]
+    for weight in weights:
+        weight.data = weight.data.to(torch.get_autocast_dtype(device.type))
+    try:
+        yield
+    finally:
+        for weight, data in zip(weights, whole, strict=True):
+            weight.data = data
 
 
 class _Values:

@@ -41,14 +41,14 @@ class Reader:
         """Next-token logits (b, v) after each row read its chunk; those of a row with an empty chunk mean nothing."""
         ids, mask = pad_left(chunks, self.pad)
         positions = self.lengths + mask.cumsum(1) - 1
-        places = torch.where(mask.bool(), positions + 1, 0)
+        places = torch.where(mask.bool(), positions + 1, 0).to(self.device)
         self.lengths += mask.sum(1, keepdim=True)
-        self.places.move_to(places.to(self.device), int(self.lengths.max()) + 1)
+        self.places.move_to(places, int(self.lengths.max()) + 1)
         attention = "eager" if self.device.type == "cpu" and ids.shape[1] <= NARROW else self.attention
         self.model.set_attn_implementation(attention)
         output = self.model(
             input_ids=ids.to(self.device),
-            attention_mask=self._visible(places, attention).to(self.device),
+            attention_mask=self._visible(places, attention),
             position_ids=positions.clamp(min=0).to(self.device),
             past_key_values=self.cache,
             use_cache=True,
@@ -59,7 +59,7 @@ class Reader:
 
     def _visible(self, places: torch.Tensor, attention: str) -> torch.Tensor:
         """What each token may look at, (b, 1, t, places): its text up to itself; padding looks at place 0, nobody's own."""
-        held = torch.arange(self.places.size)
+        held = torch.arange(self.places.size, device=places.device)
         visible = (held <= places[..., None]) & ((held > 0) | (places == 0)[..., None])
         if attention == "sdpa":
             return visible[:, None]
