@@ -81,7 +81,7 @@ def measure(
     from harmonic.method import Harmonic, Sampling
     from harmonic.training import Compute
 
-    compute = Compute()
+    compute = Compute(compile=False)  # these few steps would not pay for it
     of_noise = model == "llama2_7b"
     backbone: Any = replace(BASE, path=model)
     if of_noise:

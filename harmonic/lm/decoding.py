@@ -1,7 +1,6 @@
 """How a language model writes the rows of a batch: values alone under a grammar, values alone without one, or everything."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from transformers import (
 
 from harmonic.codec import CLOSE, QUOTE, Segments
 from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.lm.adapters import lean_adapters
 from harmonic.lm.grammar import DONE, Grammar
 from harmonic.lm.reader import Reader
 from harmonic.lm.segments import SegmentEncoder, pad_left
@@ -119,7 +119,7 @@ class Writer:
 
     def write(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
         """The rows of some tries. Under form=free a batch has a stream of random numbers, else each row has its own."""
-        with lean_adapters(self.model, self.device):
+        with lean_adapters(self.model, self.device.type):
             return self._write(prompts, numbers)
 
     def _write(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
@@ -148,23 +148,6 @@ class Writer:
         answers = output[:, ids.shape[1] :].cpu()
         drawn = (answers != tokenizer.pad_token_id).sum(dim=1).tolist()
         return [Written(self.encoder.decode_value(row.tolist()), n) for row, n in zip(answers, drawn, strict=True)]
-
-
-@contextmanager
-def lean_adapters(model: Any, device: torch.device) -> Iterator[None]:
-    """Within, under autocast, LoRA's float32 weights in the precision they would be cast to at every step: the same numbers,
-    in half of the kernels."""
-    weights = [weight for name, weight in model.named_parameters() if "lora_" in name and weight.dtype == torch.float32]
-    if not torch.is_autocast_enabled(device.type):
-        weights = []
-    whole = [weight.data for weight in weights]
-    for weight in weights:
-        weight.data = weight.data.to(torch.get_autocast_dtype(device.type))
-    try:
-        yield
-    finally:
-        for weight, data in zip(weights, whole, strict=True):
-            weight.data = data
 
 
 class _Values:

@@ -129,7 +129,7 @@ def sample_bytes(shape: Shape, rows: int, tokens: int) -> int:
         rows: written together.
         tokens: of the longest prompt and answer.
     """
-    places = rows * (tokens + ROOM)
+    places = rows * (tokens + max(ROOM, tokens // 8))
     cache = 2 * shape.layers * places * shape.keys * shape.stored
     work = places * _layer_bytes(shape)
     mask = rows * tokens**2 * (1 + shape.computed)

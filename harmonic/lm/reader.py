@@ -11,7 +11,7 @@ from harmonic.errors import BadInput
 from harmonic.lm.segments import pad_left
 
 ROOM = 64
-"""Tokens by which the cache grows."""
+"""Tokens by which the cache grows, at least; an eighth of what it holds if that is more, since growing copies it all."""
 NARROW = 4
 """Chunks up to so many tokens wide are read with plain matrix products on a CPU, where torch's fused attention is several
 times slower for them (measured with torch 2.13 in bfloat16)."""
@@ -105,4 +105,4 @@ class _Layer(DynamicLayer):
 
     def _room(self, states: torch.Tensor) -> torch.Tensor:
         rows, heads, _, size = states.shape
-        return states.new_zeros(rows, heads, self.places.size + ROOM, size)
+        return states.new_zeros(rows, heads, self.places.size + max(ROOM, self.places.size // 8), size)
