@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harmonic import env
 from harmonic.build import build, target_of
+from harmonic.distributed import check_launch, launched, leads
 from harmonic.errors import BadInput
 from harmonic.isolate import Killed, end_with_parent, in_child
 from harmonic.record import dumps, loads
@@ -46,13 +47,20 @@ def main(config: DictConfig) -> None:
     assert isinstance(plain, dict)
     job = HydraConfig.get()
     in_sweep = job.mode == RunMode.MULTIRUN
+    if in_sweep and launched() > 1:
+        raise BadInput(f"a sweep must be the work of one process, but torchrun started {launched()}: run one cell at a time.")
+    check_launch(plain["trainer"]["strategy"])
     run_cell = _run_isolated if plain["isolate"] or (in_sweep and plain["isolate"] is None) else _run
     if plain["dry_run"]:
         _estimate(_cells(plain, job.runtime.choices))
         return
-    tracker = build(plain["logger"]) if plain["logger"] else None
-    records = []
-    for cell in _cells(plain, job.runtime.choices):
+    tracker = build(plain["logger"]) if plain["logger"] and leads() else None
+    cells = _cells(plain, job.runtime.choices)
+    if not leads():
+        log.setLevel(logging.ERROR)
+        cells = cells[:1]  # the references are the work of one process
+    records: list[Any] = []
+    for cell in cells:
         log.info("%s, seed %d", cell["names"]["method"], plain["seed"])
         record = run_cell(cell, not records)
         records.append(record)
@@ -65,7 +73,7 @@ def main(config: DictConfig) -> None:
             break
     if in_sweep:
         _tell(job.job.num, records)
-    else:
+    elif leads():
         single.extend(records)
 
 
@@ -96,9 +104,10 @@ def _estimate(cells: list[dict[str, Any]]) -> None:
 
 
 def _run(cell: dict[str, Any], announce: bool) -> Any:
+    """The record of a cell; the first one, which is announced, is the work of all processes that torchrun started."""
     from harmonic.bench import run_cell
 
-    return run_cell(cell, announce)
+    return run_cell(cell, announce, together=announce and launched() > 1)
 
 
 def _run_isolated(cell: dict[str, Any], announce: bool) -> Any:
@@ -154,7 +163,8 @@ def run() -> int:
         reason = _reason(error)
         if reason is None:
             raise
-        print(f"run.py: {reason}", file=sys.stderr)
+        if leads():
+            print(f"run.py: {reason}", file=sys.stderr)
         status = 2
     records = single or _told(ledger)
     shutil.rmtree(ledger, ignore_errors=True)

@@ -6,7 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import pandas as pd
 from harmonic import env, hygiene
 from harmonic.build import build
 from harmonic.costs import Cost, measured
+from harmonic.distributed import agreed, joined, leads, place
 from harmonic.errors import BadInput, SamplingFailed, check_name
 from harmonic.infer import describe
 from harmonic.keys import early_key, fit_key, sample_key, score_key
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 PROMPT_ROWS = "prompt_rows.npy"
 """Which train rows stood in each row's prompt: beside the rows, for methods that tell (`Synthesizer`)."""
 
+_GRACE_S = 10.0
 Note = Callable[[str], None]
 
 
@@ -67,15 +69,31 @@ class _Run:
 
     @contextmanager
     def making(self, stage: str, key: str) -> Iterator[bool]:
-        """Claims a result; whether it is still to be made. Looks before it waits: what is there needs no claim."""
-        if self.store.has(stage, key):
+        """Claims a result; whether it is still to be made. Looks before it waits: what is there needs no claim.
+
+        Processes that share a run make it together, under the claim of the first.
+        """
+        if agreed(self.store.has(stage, key)):
             yield False
             return
-        with self.store.claimed(stage, key):
-            yield not self.store.has(stage, key)
+        with self.store.claimed(stage, key) if leads() else nullcontext():
+            yield agreed(not self.store.has(stage, key))
+
+    def put(self, stage: str, key: str, write: Callable[[Path], None]) -> None:
+        """The first process writes the result; none goes on before it lies there."""
+        if leads():
+            self.store.put(stage, key, write)
+        agreed(None)
+
+    def log_file(self, stage: str, key: str) -> Path:
+        """Where this process logs what a stage takes it."""
+        path, rank = self.store.log_file(stage, key), place()[0]
+        return path.with_suffix(f".{rank}{path.suffix}") if rank else path
 
 
-def run_cell(config: Mapping[str, Any], announce: bool = True, *, note: Note = lambda stage: None) -> Record:
+def run_cell(
+    config: Mapping[str, Any], announce: bool = True, *, note: Note = lambda stage: None, together: bool = False
+) -> Record:
     """Take one cell through its stages and write its record.
 
     Cells may run at the same time on one cache: what they share is made once.
@@ -85,9 +103,10 @@ def run_cell(config: Mapping[str, Any], announce: bool = True, *, note: Note = l
             n_samples, threads, cache_dir, results_dir.
         announce: whether to log the data set's rows, schema and hygiene.
         note: is told each stage as it begins.
+        together: whether all processes that torchrun started do this call, and share its work (`harmonic.distributed`).
 
     Returns:
-        The record, also of a cell that failed.
+        The record, also of a cell that failed. Of processes that share the work the first alone scores and writes.
 
     Raises:
         BadInput: the folders cannot be written, or a name is no folder's, so that there is no place for a record.
@@ -103,15 +122,27 @@ def run_cell(config: Mapping[str, Any], announce: bool = True, *, note: Note = l
     error = None
     try:
         check_cell(config)
-        split = run.split = _load(run)
-        synthesizer = _fit(run, split)
-        synthetic = _sample(run, split, synthesizer)
-        _score(run, split, synthetic, synthesizer)
+        with joined(_device(config)) if together else nullcontext():
+            split = run.split = _load(run)
+            synthesizer = _fit(run, split)
+            synthetic = _sample(run, split, synthesizer)
+        if leads():
+            _score(run, split, synthetic, synthesizer)
     except Exception as failure:
+        if not leads():
+            time.sleep(_GRACE_S)  # for the first process, which writes the record if it failed too; then all of them end
+            raise
         error = {"stage": run.stage, "type": type(failure).__name__, "message": str(failure)}
         if not isinstance(failure, (BadInput, SamplingFailed)):
             error["trace"] = traceback.format_exc()
-    return _write(run, error)
+    return _write(run, error) if leads() else _record(run, error)
+
+
+def _device(config: Mapping[str, Any]) -> Any:
+    """Where the processes of a shared run compute."""
+    if "compute" not in config["method"]:
+        raise BadInput(f"method={config['names']['method']} is the work of one process: leave torchrun.")
+    return build(config["method"]["compute"]).device
 
 
 def fail_cell(config: Mapping[str, Any], stage: str, type_: str, message: str) -> Record:
@@ -153,7 +184,11 @@ def check_cell(config: Mapping[str, Any]) -> None:
 def _load(run: _Run) -> Split:
     run.enter("data")
     started = time.perf_counter()
+    if not leads():
+        agreed(None)  # the first process may have to download it
     split: Split = build(run.config["dataset"]).load(run.config["seed"])
+    if leads():
+        agreed(None)
     run.costs["time_data_s"] = time.perf_counter() - started
     run.digests = {"split": split.digest, "train": digest(split.train)}
     if run.announce:
@@ -167,13 +202,15 @@ def _load(run: _Run) -> Split:
 def _fit(run: _Run, split: Split) -> Synthesizer:
     run.enter("fit")
     synthesizer: Synthesizer = build(run.config["method"])
+    if place()[1] > 1 and not getattr(synthesizer, "shares", False):
+        raise BadInput(f"method={run.config['names']['method']} is the work of one process: leave torchrun.")
     key = run.keys["fit"] = fit_key(run.config, synthesizer, split)
     with run.making("fit", key) as is_missing:
         if is_missing:
             learnt = getattr(split, getattr(synthesizer, "learns_from", "train"))
-            with measured(run.store.log_file("fit", key)) as cost:
+            with measured(run.log_file("fit", key)) as cost:
                 synthesizer.fit(learnt, seed=run.seed("fit"), work_dir=run.store.work_dir("fit", key))
-            run.store.put("fit", key, partial(_save_stage, "fit", cost, len(learnt), synthesizer, synthesizer.save))
+            run.put("fit", key, partial(_save_stage, "fit", cost, len(learnt), synthesizer, synthesizer.save))
     if not is_missing:
         synthesizer.load(run.store.folder("fit", key))
     _take_up(run, "fit")
@@ -189,14 +226,14 @@ def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
     key = run.keys["sample"] = sample_key(run.config, run.keys["fit"], n)
     with run.making("sample", key) as is_missing:
         if is_missing:
-            with measured(run.store.log_file("sample", key)) as cost:
+            with measured(run.log_file("sample", key)) as cost:
                 rows = synthesizer.sample(n, seed=run.seed("sample"), work_dir=run.store.work_dir("sample", key))
                 if len(rows) != n:
                     method = run.config["names"]["method"]
                     raise SamplingFailed(f"{n} rows were asked for, but {method} gave {len(rows)}.")
                 table = coerce(rows, split.schema, "the generated rows")
             save = partial(_save_rows, table, synthesizer)
-            run.store.put("sample", key, partial(_save_stage, "sample", cost, n, synthesizer, save))
+            run.put("sample", key, partial(_save_stage, "sample", cost, n, synthesizer, save))
     _take_up(run, "sample")
     synthetic = load_table(run.store.folder("sample", key))
     prompt_rows = run.store.folder("sample", key) / PROMPT_ROWS

@@ -49,8 +49,9 @@ def _fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def computed_meaning(compute: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a `trainer` group can change what is learnt; layers that are compiled or not as it suits came later."""
-    without = {"checkpoint_minutes"} | ({"compile"} if compute.get("compile") == "auto" else set())
+    """What of a `trainer` group can change what is learnt; of what came later, only what is not as it was before."""
+    came_later = {"compile": "auto", "strategy": "single"}
+    without = {"checkpoint_minutes"} | {name for name, before in came_later.items() if compute.get(name) == before}
     return {name: value for name, value in compute.items() if name not in without}
 
 

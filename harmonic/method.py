@@ -13,6 +13,7 @@ import pandas as pd
 from harmonic.budget import Budget, check_budget, check_minutes
 from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, RowTexts, Segments, frequent_segments, wrap
 from harmonic.conditions import Conditions
+from harmonic.distributed import place
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.examples import Cells, Examples, Source
@@ -88,6 +89,7 @@ class Harmonic:
     """
 
     version = VERSION
+    shares = True
 
     def __init__(
         self,
@@ -164,6 +166,7 @@ class Harmonic:
             "epochs": -(-run.done // -(-len(self.groups) // training.batch_size)),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "trained_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            **({"processes": place()[1]} if place()[1] > 1 else {}),
             "loss_first": float(np.mean(losses[:20])),
             "loss_last": float(np.mean(losses[-20:])),
             "losses": loss_curve(losses),

@@ -18,6 +18,7 @@ class Synthesizer(Protocol):
     * `digest_inputs()`, names and SHA-256 of files of its own that it reads: other contents are another result;
     * `rows`, how many it holds: all are scored unless n_samples says otherwise;
     * `learns_from = "val"`: it is fitted on validation rows;
+    * `shares = True`: the processes of `harmonic.distributed` may call `fit` and `sample` together, and share the work;
     * `prompt_rows`, int64, shape (n, k), once `sample` has returned n rows: numbers of the train rows of which cells stood
       in the prompt of each, none where k is 0; None before. The runner keeps it with the rows. Methods without prompts have
       none;

@@ -14,12 +14,15 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
+from harmonic.distributed import Strategy, agreed, gathered, leads, place
 from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.seed import derive_seed
+from harmonic.sharding import Sharding
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
@@ -46,7 +49,12 @@ class Compute:
     """Whether fine-tuning compiles a model's layers; auto does on a GPU from a billion parameters on, where half a minute once
     takes a third off every step."""
 
+    strategy: Strategy = "single"
+    """single: one process. Under torchrun, ddp: each process has the whole model and a share of every optimiser step's batches;
+    fsdp: layers are cut among the processes too."""
+
     def __post_init__(self) -> None:
+        check_choice("trainer.strategy", self.strategy, Strategy)
         check_choice("trainer.accelerator", self.accelerator, Accelerator)
         check_at_least("trainer.checkpoint_minutes", self.checkpoint_minutes, 0)
         if self.compile not in (True, False, "auto"):
@@ -94,29 +102,47 @@ class Resumable(lightning.LightningModule):
         self.tokens = 0
         """Read so far, padding left out; 0 for what reads none."""
 
+    def note(self, loss: float | None, tokens: int) -> None:
+        """Write down a batch's loss, None where this process had none, and the tokens read; with those of other processes."""
+        for other, read in gathered((loss, tokens)):
+            self.tokens += read
+            if other is not None:
+                self.losses.append(other)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Noise and dropout depend on the batch's number alone."""
-        torch.manual_seed(derive_seed(self.seed, "batch", batch_idx))
+        rank, processes = place()
+        torch.manual_seed(derive_seed(self.seed, "batch", batch_idx * processes + rank))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the loss curve and the count of tokens."""
-        checkpoint.update(losses=self.losses, tokens=self.tokens)
+        """Keep the loss curve, the count of tokens, and how many processes share the batches."""
+        checkpoint.update(losses=self.losses, tokens=self.tokens, processes=place()[1])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take both up where they were left."""
+        """Take them up where they were left; Lightning's count of batches becomes that of as many processes as there are."""
         self.losses, self.tokens = list(checkpoint["losses"]), checkpoint["tokens"]
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for counts in (progress["total"], progress["current"]):
+            more = counts["ready"] * _processes_of(checkpoint) // place()[1] - counts["ready"]
+            counts.update({name: count + more for name, count in counts.items()})
 
 
 class Stream(IterableDataset):
-    """The batches of a run from `start` on, in order, however many worker processes of a loader share them."""
+    """The batches of a run from `start` on, in order, however many worker processes of a loader share them.
+
+    Where several processes share a run, each has every so many-th of them. All have as many, so the numbers of the last may lie
+    beyond `stop`: `make` must know what to do with those.
+    """
 
     def __init__(self, make: Callable[[int], Batch], start: int, stop: int) -> None:
         self.make, self.start, self.stop = make, start, stop
+        self.rank, self.processes = place()
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()  # a loader takes one batch from each worker in turn
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        return (self.make(number) for number in range(self.start + first, self.stop, step))
+        starts = range(self.start, self.stop, self.processes)[first::step]
+        return (self.make(number + self.rank) for number in starts)
 
 
 class Checkpoints(Callback):
@@ -128,13 +154,23 @@ class Checkpoints(Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Save where the time has come and an optimiser step is whole."""
-        steps_whole = trainer.fit_loop.epoch_loop.batch_idx + 1
-        if time.monotonic() - self.last < self.seconds or steps_whole % trainer.accumulate_grad_batches:
+        if not _step_is_whole(trainer) or not agreed(time.monotonic() - self.last >= self.seconds):
             return
-        aside = self.folder / f"{CHECKPOINT}.{os.getpid()}"
+        aside = agreed(self.folder / f"{CHECKPOINT}.{os.getpid()}")
         trainer.save_checkpoint(aside)
-        aside.replace(self.folder / CHECKPOINT)
+        if trainer.is_global_zero:
+            aside.replace(self.folder / CHECKPOINT)
         self.last = time.monotonic()
+
+
+def _step_is_whole(trainer: lightning.Trainer) -> bool:
+    """Whether the batch that is done was an optimiser step's last."""
+    return (trainer.fit_loop.epoch_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+
+def _processes_of(checkpoint: dict[str, Any]) -> int:
+    """Among how many processes the run's batches were shared."""
+    return int(checkpoint.get("processes", 1))
 
 
 def resume_point(work_dir: Path | None) -> tuple[Path | None, int]:
@@ -142,8 +178,9 @@ def resume_point(work_dir: Path | None) -> tuple[Path | None, int]:
     if work_dir is None or not (work_dir / CHECKPOINT).exists():
         return None, 0
     checkpoint = work_dir / CHECKPOINT
-    loops = torch.load(checkpoint, map_location="cpu", weights_only=True)["loops"]
-    return checkpoint, loops["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    progress = content["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    return checkpoint, progress["current"]["ready"] * _processes_of(content)
 
 
 class Clock(Callback):
@@ -170,8 +207,7 @@ class Clock(Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Stop where the time is up."""
-        steps_whole = trainer.fit_loop.epoch_loop.batch_idx + 1
-        if self.is_up and steps_whole % trainer.accumulate_grad_batches == 0:
+        if _step_is_whole(trainer) and agreed(self.is_up):
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
@@ -195,8 +231,9 @@ class _Progress(Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.bar is not None:
+            processes = place()[1]
             self.bar.set_postfix(loss=f"{np.mean(module.losses[-50:]):.3f}", refresh=False)
-            self.bar.update(self.sizes[batch_idx])
+            self.bar.update(sum(self.sizes[batch_idx * processes : (batch_idx + 1) * processes]))
 
     def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
         if self.bar is not None:
@@ -209,14 +246,17 @@ class _Progress(Callback):
 def progress_bar(what: str, total: int, done: int = 0, unit: str = "row") -> tqdm:
     """A progress bar on stderr, in rows unless told otherwise; where that is no terminal, a line every half minute."""
     interval = 0.3 if sys.stderr.isatty() else 30.0
-    return tqdm(total=total, initial=done, desc=what, unit=unit, mininterval=interval, leave=False, dynamic_ncols=True)
+    quiet = not leads()
+    return tqdm(
+        total=total, initial=done, desc=what, unit=unit, mininterval=interval, leave=False, dynamic_ncols=True, disable=quiet
+    )
 
 
 def quiet_trainer(compute: Compute, callbacks: Sequence[Callback], **settings: Any) -> lightning.Trainer:
     """A trainer for one pass over a stream that is all of a run: its callbacks do the talking and the saving."""
     return lightning.Trainer(
         accelerator="gpu" if compute.device.type == "cuda" else compute.device.type,
-        devices=1,
+        **_layout(compute),
         precision=compute.resolved_precision,
         max_epochs=1,
         callbacks=list(callbacks),
@@ -225,9 +265,22 @@ def quiet_trainer(compute: Compute, callbacks: Sequence[Callback], **settings: A
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        plugins=[LightningEnvironment()],  # a job of a cluster is one process here, and its signals are not Lightning's
         **settings,
     )
+
+
+def _layout(compute: Compute) -> dict[str, Any]:
+    """The trainer's processes: those of the group that is at work, or this one alone."""
+    processes = place()[1]
+    if processes == 1:  # a job of a cluster is one process here, and its signals are not Lightning's
+        return {"devices": 1, "plugins": [LightningEnvironment()]}
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    return {
+        "devices": here,
+        "num_nodes": processes // here,
+        "strategy": Sharding() if compute.strategy == "fsdp" else DDPStrategy(),
+        "plugins": [TorchElasticEnvironment()],
+    }
 
 
 def fit_stream(

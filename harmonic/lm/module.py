@@ -1,5 +1,6 @@
 """Fine-tuning on instructions: loss on the answer alone, or on all of it."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import get_cosine_schedule_with_warmup
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from harmonic.codec import Instruction
+from harmonic.distributed import place
 from harmonic.errors import BadInput
 from harmonic.lm.attention import block_attention
 from harmonic.lm.batches import IGNORED, Batch, Training, collate
 from harmonic.lm.compiled import compiled_layers
 from harmonic.lm.segments import SegmentEncoder
+from harmonic.sharding import sharded, take_back
 from harmonic.training import Compute, Resumable, Run, train
 
 VERSION = 3
@@ -30,14 +34,19 @@ class FineTuning(Resumable):
         self.steps = steps
         self.strict_loading = False
 
+    def configure_model(self) -> None:
+        """Nothing: a model that is to be cut comes cut (`fine_tune`), and Lightning asks whether it was thought of."""
+
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Mean cross-entropy, in nats, over the tokens that bear a loss."""
         logits = self.model(input_ids=batch["input_ids"], logits_to_keep=batch["places"], use_cache=False).logits
+        if place()[1] > 1 and not (batch["labels"] != IGNORED).any():  # a spare batch: the others have one more
+            self.note(None, 0)
+            return logits.sum() * 0.0
         loss = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), batch["labels"].flatten(), ignore_index=IGNORED
         )
-        self.losses.append(float(loss.detach()))
-        self.tokens += int(batch["lengths"].sum())
+        self.note(float(loss.detach()), int(batch["lengths"].sum()))
         return loss
 
     def configure_optimizers(self) -> Any:
@@ -70,6 +79,9 @@ def fine_tune(
 ) -> tuple[list[float], Run]:
     """Fine-tune `model` in place.
 
+    The processes of a group that is at work (`harmonic.distributed`) share the batches of every optimiser step: the same
+    gradient as of one process, up to the order of its sums, and the same model in each of them afterwards.
+
     Args:
         model: a causal LM whose trained parameters require gradients.
         encoder: its tokenizer.
@@ -85,20 +97,28 @@ def fine_tune(
         The loss of every batch, nats per token that bears a loss; how the run went.
 
     Raises:
-        BadInput: the first optimiser step, which has the largest batch, does not fit in the GPU's memory.
+        BadInput: the first optimiser step, which has the largest batch, does not fit in the GPU's memory; or the batches of
+            a step cannot be shared.
     """
+    processes = place()[1]
+    if training.accumulate % processes:
+        raise BadInput(_cannot_be_shared(training, processes))
+    trained = model
+    if processes > 1 and compute.strategy == "fsdp":
+        trained = sharded(model, GradientCheckpointingLayer, compute.device)
     if training.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-        model.enable_input_require_grads()
+        trained.gradient_checkpointing_enable()
+        trained.enable_input_require_grads()
 
     def make(number: int) -> Batch:
-        epoch, rows = batches[number]
-        return collate([instruct(epoch, int(row)) for row in rows], encoder, training)
+        epoch, rows = batches[min(number, len(batches) - 1)]
+        batch = collate([instruct(epoch, int(row)) for row in rows], encoder, training)
+        return batch if number < len(batches) else {**batch, "labels": torch.full_like(batch["labels"], IGNORED)}
 
     steps = -(-len(batches) // training.accumulate)
-    module = FineTuning(model, training, steps, seed)
+    module = FineTuning(trained, training, steps, seed)
     try:
-        with block_attention(model, compute.device), compiled_layers(model, compute.compiles(model)):
+        with block_attention(trained, compute.device), compiled_layers(trained, compute.compiles(trained)):
             run = train(
                 module,
                 make,
@@ -107,14 +127,26 @@ def fine_tune(
                 what="fine-tuning",
                 work_dir=work_dir,
                 max_minutes=max_minutes,
-                accumulate_grad_batches=training.accumulate,
+                accumulate_grad_batches=training.accumulate // processes,
                 gradient_clip_val=training.clip,
             )
     except torch.OutOfMemoryError as error:
         if len(module.losses) > training.accumulate:
             raise
         raise BadInput(_does_not_fit(training, len(batches[0][1]))) from error
+    if trained is not model:
+        take_back(model, trained)
     return module.losses, run
+
+
+def _cannot_be_shared(training: Training, processes: int) -> str:
+    """The sentence for an optimiser step whose batches are no multiple of the processes."""
+    accumulate = math.lcm(training.accumulate, processes)
+    size = -(-training.batch_size * training.accumulate // accumulate)
+    return (
+        f"model.training.accumulate must be a multiple of the {processes} processes, which share the batches of a step, but is "
+        f"{training.accumulate}: set model.training.batch_size={size} model.training.accumulate={accumulate}."
+    )
 
 
 def _does_not_fit(training: Training, rows: int) -> str:

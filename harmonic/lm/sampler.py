@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from harmonic.codec import Unreadable
+from harmonic.distributed import gathered, place
 from harmonic.errors import SamplingFailed
 from harmonic.lm.decoding import Decoding, Prompt, Written
 from harmonic.lm.segments import SegmentEncoder
@@ -179,7 +180,7 @@ def complete_rows(
     rows: dict[int, dict[str, Any]] = {}
     numbers: dict[int, int] = {}
     waiting = list(range(n))
-    size = _shard_size(writer) * _place()[1]
+    size = _shard_size(writer) * place()[1]
     with progress_bar("completing", n) as bar:
         for attempt in range(int(writer.decoding.max_tries)):
             for start in range(0, len(waiting), size):
@@ -199,13 +200,6 @@ def complete_rows(
     raise SamplingFailed(_failure(result, n, result.tried))
 
 
-def _place() -> tuple[int, int]:
-    """This process's number, and how many share the work: those of torch's process group, where one is at work."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
 def _shard_size(writer: RowWriter) -> int:
     return max(SHARD, writer.decoding.batch_size)
 
@@ -214,14 +208,12 @@ def _next_shards(
     writer: RowWriter, prompt: Callable[[int], Prompt], tries: Sequence[int], compute: Compute, work_dir: Path | None
 ) -> list[Written]:
     """The rows of the first of these tries, a shard for each process, in their order; every process gets them all."""
-    size, (rank, processes) = _shard_size(writer), _place()
+    size, (rank, processes) = _shard_size(writer), place()
     shards = [tries[start : start + size] for start in range(0, len(tries), size)][:processes]
     mine = _shard(writer, prompt, shards[rank], compute, work_dir) if rank < len(shards) else []
     if processes == 1:
         return mine
-    gathered: list[list[Written]] = [[] for _ in range(processes)]
-    torch.distributed.all_gather_object(gathered, mine)
-    return [row for shard in gathered for row in shard]
+    return [row for shard in gathered(mine) for row in shard]
 
 
 def _shard(
