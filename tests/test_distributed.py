@@ -45,7 +45,7 @@ def test_two_processes_make_one_record(tmp_path):
     assert two["fit"]["losses"] == pytest.approx(one["fit"]["losses"], abs=1e-4)
     for count in ("rows", "instructions", "batches", "batches_done", "tokens_fit", "trained_parameters"):
         assert two["fit"][count] == one["fit"][count]
-    assert two["scores"]["validity"]["values"]["valid_rows"] == 1
+    assert two["scores"]["validity"]["values"]["validity_rows"] == 1
     logs = sorted(path.name.partition(".")[2] for path in (tmp_path / "two" / "cache" / "log" / "fit").iterdir())
     assert logs == ["1.jsonl", "jsonl"]
 

@@ -99,4 +99,16 @@ def _with_adapters(model: Any, backbone: Pretrained) -> Any:
     import peft
 
     targets = backbone.lora.targets if isinstance(backbone.lora.targets, str) else list(backbone.lora.targets)
-    return peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", r=backbone.lora.r, target_modules=targets))
+    adapted = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", r=backbone.lora.r, target_modules=targets))
+    if backbone.quantize is not None:
+        _pack(adapted)
+    return adapted
+
+
+def _pack(model: Any) -> None:
+    """Give the projections weights of the size that bitsandbytes' have: two numbers a byte; adapters and the head stay."""
+    head = model.get_output_embeddings()
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and module is not head and "lora_" not in name:
+            packed = torch.empty(module.weight.numel() // 2, 1, dtype=torch.uint8, device="meta")
+            module.weight = torch.nn.Parameter(packed, requires_grad=False)

@@ -1,6 +1,7 @@
 """Language models: any Hugging Face causal LM with PEFT, or a small one made from nothing."""
 
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -8,18 +9,19 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import transformers
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_choice
 from harmonic.lm.base import FOLDER as BASE_FOLDER
 from harmonic.lm.batches import Training
 from harmonic.lm.vocabulary import EOS, PAD, SLOT, bind, table_tokenizer
 
+Quantize = Literal["nf4"]
 SAFE, ADAPTER = (".safetensors", ".safetensors.index.json"), "adapter_model.safetensors"
 RESERVED = re.compile(f"{EOS}|{PAD}|{SLOT.format('[0-9]+')}")
 """Texts that no token of a table may have: one that ends a row, or could be bound to something else, stands for nothing."""
@@ -200,6 +202,9 @@ class Pretrained:
     """Storage of the frozen weights: float32, bfloat16, float16, or auto for what the checkpoint says."""
     lora: Lora | None = None
     """Without it, every weight is trained."""
+    quantize: Quantize | None = None
+    """nf4: the frozen weights in four bits each (QLoRA, Dettmers et al. 2023: NormalFloat, its scales quantised too), computed
+    with in bfloat16; needs `lora`, and bitsandbytes, an extra."""
     training: Training = field(default_factory=Training)
     remote_code: bool = False
     """The model is Python code from its own folder or repository: what its YAML says."""
@@ -207,6 +212,10 @@ class Pretrained:
     """The user has read that code and runs it: given on the command line, never in a YAML."""
 
     def __post_init__(self) -> None:
+        if self.quantize is not None:
+            check_choice("model.quantize", self.quantize, Quantize)
+            if self.lora is None:
+                raise BadInput("model.quantize needs adapters to train, but model.lora is null: give model.lora, or no quantize.")
         if self.remote_code and not self.confirm_remote_code:
             raise BadInput(self._wants_code("+model.confirm_remote_code=true"))
 
@@ -264,9 +273,15 @@ class Pretrained:
 
     def _load_model(self) -> Any:
         refuse_pickles(self.source)
+        settings = {"quantization_config": _four_bits()} if self.quantize else {}
         try:
             return AutoModelForCausalLM.from_pretrained(
-                self.source, revision=self.revision, dtype=self.dtype, use_safetensors=True, trust_remote_code=self.trusted
+                self.source,
+                revision=self.revision,
+                dtype=self.dtype,
+                use_safetensors=True,
+                trust_remote_code=self.trusted,
+                **settings,
             )
         except (OSError, ValueError, ImportError, SafetensorError) as error:
             needed = "a causal language model (config.json and weights as safetensors)"
@@ -294,6 +309,18 @@ class Pretrained:
             f"model.path={redact(self.path)} must hold or name {what}, but loading failed ({reason}): give a local folder "
             f"that has it or a hub id that can be reached, or use model=base, which comes with the package."
         )
+
+
+def _four_bits() -> transformers.BitsAndBytesConfig:
+    """QLoRA's settings; raises BadInput without bitsandbytes."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise BadInput("model.quantize=nf4 needs bitsandbytes, which is not installed: pip install -e '.[qlora]'.")
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 BASE = Pretrained(

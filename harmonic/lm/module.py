@@ -105,6 +105,8 @@ def fine_tune(
         raise BadInput(_cannot_be_shared(training, processes))
     trained = model
     if processes > 1 and compute.strategy == "fsdp":
+        if getattr(model, "is_loaded_in_4bit", False):
+            raise BadInput("four-bit weights must stay whole, but trainer=fsdp cuts them: use trainer=ddp, or no model.quantize.")
         trained = sharded(model, GradientCheckpointingLayer, compute.device)
     if training.gradient_checkpointing:
         trained.gradient_checkpointing_enable()

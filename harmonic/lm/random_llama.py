@@ -52,7 +52,10 @@ class RandomLlama:
         config = LlamaConfig(**self.sizes, max_position_embeddings=CONTEXT)
         with torch.device("meta"):
             model = LlamaForCausalLM(config)
-        model.to(torch.bfloat16).to_empty(device=self.device)
+        model.to(torch.bfloat16).requires_grad_(False)
+        if torch.get_default_device().type == "meta":  # an estimate asks for shapes alone
+            return model
+        model.to_empty(device=self.device)
         model.model.rotary_emb = type(model.model.rotary_emb)(config).to(self.device)  # computed, not drawn; in float32
         generator = torch.Generator(self.device).manual_seed(self.weights_seed)
         with torch.no_grad():
@@ -61,4 +64,4 @@ class RandomLlama:
                     parameter.fill_(1.0)
                 else:
                     parameter.normal_(0, 0.02, generator=generator)
-        return model.requires_grad_(False)
+        return model

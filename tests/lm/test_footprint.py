@@ -99,8 +99,14 @@ def test_memory_by_hand():
 
 @pytest.mark.parametrize(
     "backbone",
-    [Scratch(64, 2, 2, 128, 300, 512), BASE, Pretrained("base", lora=Lora(r=4)), Pretrained("base", dtype="bfloat16")],
-    ids=["scratch", "base", "lora", "half"],
+    [
+        Scratch(64, 2, 2, 128, 300, 512),
+        BASE,
+        Pretrained("base", lora=Lora(r=4)),
+        Pretrained("base", dtype="bfloat16"),
+        Pretrained("base", dtype="bfloat16", lora=Lora(r=4), quantize="nf4"),
+    ],
+    ids=["scratch", "base", "lora", "half", "four bits"],
 )
 def test_weights_are_counted_without_being_loaded(backbone):
     """Oracle: the model itself; tokens as its tokenizer counts them, and none of the global randomness used."""
