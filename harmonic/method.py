@@ -24,6 +24,7 @@ from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
 from harmonic.lm.module import VERSION, fine_tune
+from harmonic.lm.planning import within_memory
 from harmonic.lm.sampler import Generation, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
@@ -146,7 +147,10 @@ class Harmonic:
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
         """Fine-tune on the instructions of train; a run that was killed resumes from `work_dir`."""
         self.start(train, seed)
-        training = self.backbone.training.within(self.budget).for_context(self.model)
+        recipe = self.backbone.training.within(self.budget).for_context(self.model)
+        training = within_memory(
+            recipe, self.model, self.encoder, self.compute, lambda chosen: next(iter(self.planned_batches(chosen, seed)))
+        )
         batches = self._plan(training, seed)
         losses, run = fine_tune(
             self.model,
@@ -166,6 +170,7 @@ class Harmonic:
             "epochs": -(-run.done // -(-len(self.groups) // training.batch_size)),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "trained_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            **({"batch_size": training.batch_size, "accumulate": training.accumulate} if training is not recipe else {}),
             **({"processes": place()[1]} if place()[1] > 1 else {}),
             "loss_first": float(np.mean(losses[:20])),
             "loss_last": float(np.mean(losses[-20:])),

@@ -144,11 +144,17 @@ def _layer_bytes(shape: Shape) -> int:
     each where autocast makes one, else one for each norm. Attention: q, its output, and k and v of their own heads. The
     MLP: gate, its SiLU, up, and their product. An adapter of LoRA: what it reads behind its dropout, the mask of
     that, and where the weights are in half precision, its result before it is made half, too.
+
+    A GPU keeps less of frozen layers: not the norms' results nor what projections read, which nobody's gradient needs, and
+    of dropout the mask and the half-precision numbers. So counted, Llama-2-7B under LoRA needs 51.4 and 89.6 GiB for 2 and
+    4 texts of 2 666 tokens; an H200 took 51.7 and 90.3, and 45.6 and 78.0 with compiled layers.
     """
+    attention = 2 * shape.computed * (shape.queries + shape.keys)
+    if shape.adapted and not shape.scoring and shape.stored == HALF:
+        return 2 * FLOAT32 * shape.hidden + attention + 3 * shape.computed * shape.mlp + shape.adapted * (1 + HALF)
     halved = shape.mixed and shape.stored == FLOAT32
     norms = 2 * (FLOAT32 + shape.stored) * shape.hidden
     projections = (5 * HALF if halved else 2 * shape.stored) * shape.hidden
-    attention = 2 * shape.computed * (shape.queries + shape.keys)
     mlp = 4 * shape.computed * shape.mlp
     adapters = shape.adapted * (1 + (HALF if shape.mixed else FLOAT32) + (HALF if shape.stored == HALF else 0))
     return norms + projections + attention + mlp + adapters

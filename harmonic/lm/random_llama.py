@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from harmonic.lm.batches import Training
 from harmonic.lm.load import BASE, Lora
+from harmonic.lm.vocabulary import bind
 
 CONTEXT = 4096
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -40,7 +41,7 @@ class RandomLlama:
 
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
         """See `Backbone.create`; the seed is the adapters'."""
-        return self.lora.adapt(self._model(), seed), BASE.create([], [], 0)[1]
+        return self.lora.adapt(self._model(), seed), bind(AutoTokenizer.from_pretrained(BASE.source), [])
 
     def restore(self, folder: Path) -> tuple[Any, Any]:
         """See `Backbone.restore`."""
