@@ -48,7 +48,7 @@ def main(config: DictConfig) -> None:
     job = HydraConfig.get()
     in_sweep = job.mode == RunMode.MULTIRUN
     if in_sweep and launched() > 1:
-        raise BadInput(f"a sweep must be the work of one process, but torchrun started {launched()}: run one cell at a time.")
+        raise BadInput(f"a sweep must be the work of one process, but torchrun started {launched()}: run single cells.")
     check_launch(plain["trainer"]["strategy"])
     run_cell = _run_isolated if plain["isolate"] or (in_sweep and plain["isolate"] is None) else _run
     if plain["dry_run"]:

@@ -28,7 +28,7 @@ def leads() -> bool:
 def check_launch(strategy: Strategy) -> None:
     """Raise BadInput where torchrun and the strategy do not go together."""
     if launched() > 1 and strategy == "single":
-        raise BadInput(f"{launched()} processes need trainer=ddp or trainer=fsdp, but it is single: add one, or leave torchrun.")
+        raise BadInput(f"{launched()} processes need trainer=ddp or fsdp, but have single: add one, or leave torchrun.")
     if strategy != "single" and "TORCHELASTIC_RUN_ID" not in os.environ:
         raise BadInput(f"trainer={strategy} must be started by torchrun, but is not: {LAUNCH} trainer={strategy} ...")
 

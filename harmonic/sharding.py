@@ -1,4 +1,4 @@
-"""Models whose layers are cut among the processes of a run (FSDP2), and checkpoints of them that any number of processes reads."""
+"""Models whose layers are cut among the processes of a run (FSDP2), and checkpoints that any number of them reads."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def take_back(model: Any, cut: Any) -> None:
 
 
 class Sharding(ModelParallelStrategy):
-    """Lightning's strategy for models that come cut. Its checkpoints hold what is trained, whole, as those of one process do.
+    """Lightning's strategy for models that come cut. Checkpoints hold what is trained, whole, as those of one process do.
 
     Lightning's own number the optimiser's weights by all weights of the model, frozen ones too, so that one process could
     not read them, and gather the frozen ones first.

@@ -46,12 +46,12 @@ class Compute:
     checkpoint_minutes: float = 2.0
     """What a kill costs at most."""
     compile: bool | Literal["auto"] = "auto"
-    """Whether fine-tuning compiles a model's layers; auto does on a GPU from a billion parameters on, where a minute once takes
-    two fifths off every step, but not with four-bit weights."""
+    """Whether fine-tuning compiles a model's layers; auto does on a GPU from a billion parameters on, where a minute once
+    takes two fifths off every step, but not with four-bit weights."""
 
     strategy: Strategy = "single"
-    """single: one process. Under torchrun, ddp: each process has the whole model and a share of every optimiser step's batches;
-    fsdp: layers are cut among the processes too."""
+    """single: one process. Under torchrun, ddp: each process has the whole model and a share of every optimiser step's
+    batches; fsdp: layers are cut among the processes too."""
 
     def __post_init__(self) -> None:
         check_choice("trainer.strategy", self.strategy, Strategy)
@@ -104,7 +104,7 @@ class Resumable(lightning.LightningModule):
         """Read so far, padding left out; 0 for what reads none."""
 
     def note(self, loss: float | None, tokens: int) -> None:
-        """Write down a batch's loss, None where this process had none, and the tokens read; with those of other processes."""
+        """Write down a batch's loss, None where this process had none, and its tokens; with those of other processes."""
         for other, read in gathered((loss, tokens)):
             self.tokens += read
             if other is not None:
@@ -131,8 +131,8 @@ class Resumable(lightning.LightningModule):
 class Stream(IterableDataset):
     """The batches of a run from `start` on, in order, however many worker processes of a loader share them.
 
-    Where several processes share a run, each has every so many-th of them. All have as many, so the numbers of the last may lie
-    beyond `stop`: `make` must know what to do with those.
+    Where several processes share a run, they take turns. All have as many, so the numbers of the last may lie beyond `stop`:
+    `make` must know what to do with those.
     """
 
     def __init__(self, make: Callable[[int], Batch], start: int, stop: int) -> None:

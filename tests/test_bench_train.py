@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from harmonic.errors import BadInput
 from harmonic.lm.load import Lora
+from harmonic.lm.random_llama import RandomLlama
 from harmonic.training import Compute
 from scripts import bench_train
-from harmonic.lm.random_llama import RandomLlama
 from scripts.bench_train import flops, measure
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "bench_train.py"

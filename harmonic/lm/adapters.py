@@ -23,12 +23,13 @@ def lean_adapters(model: Any, device: str) -> Iterator[None]:
             del layer.forward
 
 
-def _is_plain(layer: torch.nn.Module) -> bool:
+def _is_plain(layer: Any) -> bool:
     """Whether a module is a linear projection under one adapter of PEFT's, in plain LoRA's form."""
     if not hasattr(layer, "lora_A") or type(getattr(layer, "base_layer", None)) is not torch.nn.Linear:
         return False
-    plain = layer.lora_A.keys() == {*layer.active_adapters} and len(layer.active_adapters) == 1
-    return bool(plain and not (layer.merged or layer.disable_adapters or layer.lora_variant or any(layer.lora_bias.values())))
+    if layer.merged or layer.disable_adapters or layer.lora_variant or any(layer.lora_bias.values()):
+        return False
+    return bool(layer.lora_A.keys() == {*layer.active_adapters} and len(layer.active_adapters) == 1)
 
 
 def _lean(layer: Any, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,8 +204,8 @@ class Pretrained:
     lora: Lora | None = None
     """Without it, every weight is trained."""
     quantize: Quantize | None = None
-    """nf4: the frozen weights in four bits each (QLoRA, Dettmers et al. 2023: NormalFloat, its scales quantised too), computed
-    with in bfloat16; needs `lora`, and bitsandbytes, an extra."""
+    """nf4: the frozen weights in four bits each (QLoRA, Dettmers et al. 2023: NormalFloat, its scales quantised too), in
+    bfloat16 where they are computed with; needs `lora`, and bitsandbytes, an extra."""
     training: Training = field(default_factory=Training)
     remote_code: bool = False
     """The model is Python code from its own folder or repository: what its YAML says."""
@@ -215,7 +216,7 @@ class Pretrained:
         if self.quantize is not None:
             check_choice("model.quantize", self.quantize, Quantize)
             if self.lora is None:
-                raise BadInput("model.quantize needs adapters to train, but model.lora is null: give model.lora, or no quantize.")
+                raise BadInput("model.quantize needs adapters to train, but model.lora is null: give one, or no quantize.")
         if self.remote_code and not self.confirm_remote_code:
             raise BadInput(self._wants_code("+model.confirm_remote_code=true"))
 
@@ -361,6 +362,8 @@ def _redacted(record: logging.LogRecord) -> bool:
 
 for client in ("huggingface_hub.utils._http", "httpx"):
     logging.getLogger(client).addFilter(_redacted)
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # of a faster kernel it could have, also where none is asked for
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # names that PEFT still uses
 os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # no weights but those that the repository itself has
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()

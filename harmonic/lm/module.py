@@ -106,7 +106,7 @@ def fine_tune(
     trained = model
     if processes > 1 and compute.strategy == "fsdp":
         if getattr(model, "is_loaded_in_4bit", False):
-            raise BadInput("four-bit weights must stay whole, but trainer=fsdp cuts them: use trainer=ddp, or no model.quantize.")
+            raise BadInput("four-bit weights must stay whole, but trainer=fsdp cuts them: use ddp, or no model.quantize.")
         trained = sharded(model, GradientCheckpointingLayer, compute.device)
     if training.gradient_checkpointing:
         trained.gradient_checkpointing_enable()
@@ -146,8 +146,8 @@ def _cannot_be_shared(training: Training, processes: int) -> str:
     accumulate = math.lcm(training.accumulate, processes)
     size = -(-training.batch_size * training.accumulate // accumulate)
     return (
-        f"model.training.accumulate must be a multiple of the {processes} processes, which share the batches of a step, but is "
-        f"{training.accumulate}: set model.training.batch_size={size} model.training.accumulate={accumulate}."
+        f"model.training.accumulate must be a multiple of the {processes} processes that share the batches of a step, but "
+        f"is {training.accumulate}: set model.training.batch_size={size} model.training.accumulate={accumulate}."
     )
 
 
