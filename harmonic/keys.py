@@ -44,15 +44,24 @@ def _fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
     unset = {name for name in ("budget", "max_minutes", "neighbour_search") if method.get(name) is None}
     meaning = {name: value for name, value in method.items() if name not in unset | {"sampling"}}
     if "compute" in meaning:
-        meaning["compute"] = computed_meaning(meaning["compute"])
+        meaning["compute"] = compute_meaning(meaning["compute"])
+    if "model" in meaning:
+        meaning["model"] = model_meaning(meaning["model"])
     return meaning
 
 
-def computed_meaning(compute: Mapping[str, Any]) -> dict[str, Any]:
+def compute_meaning(compute: Mapping[str, Any]) -> dict[str, Any]:
     """What of a `trainer` group can change what is learnt; of what came later, only what is not as it was before."""
     came_later = {"compile": "auto", "strategy": "single"}
     without = {"checkpoint_minutes"} | {name for name, before in came_later.items() if compute.get(name) == before}
     return {name: value for name, value in compute.items() if name not in without}
+
+
+def model_meaning(model: Any) -> Any:
+    """What of a language model's configuration can change what is learnt; four-bit weights came later."""
+    if isinstance(model, Mapping) and model.get("quantize", "") is None:
+        return {name: value for name, value in model.items() if name != "quantize"}
+    return model
 
 
 def sample_key(config: Config, fit: str, n: int) -> str:

@@ -85,7 +85,7 @@ class Sharding(ModelParallelStrategy):
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
         """The file, in every process."""
-        return dict(torch.load(checkpoint_path, map_location="cpu", weights_only=weights_only))
+        return dict(torch.load(checkpoint_path, map_location="cpu", weights_only=True))
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Each process takes its share of the weights."""

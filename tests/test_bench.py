@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harmonic import datasets, record
+from harmonic import datasets, keys, record
 from harmonic.bench import run_cell
 from harmonic.build import build
 from harmonic.lm.module import FineTuning
@@ -143,6 +143,7 @@ def test_what_is_changed_is_what_is_done_again(cell, tmp_path, monkeypatch):
         ({}, (1, 1, 1)),
         ({}, (0, 0, 0)),
         ({"method": {**method, "compute": compute}}, (0, 0, 0)),
+        ({"method": {**method, "compute": {**compute, "compile": "auto", "strategy": "single"}}}, (0, 0, 0)),
         ({"metrics": {"dcr": DCR, "nrs": NRS, "more": DCR}}, (0, 0, 0)),
         ({"n_samples": 5}, (0, 1, 1)),
         ({"method": {**method, "sampling": sampling}}, (0, 1, 1)),
@@ -155,6 +156,23 @@ def test_what_is_changed_is_what_is_done_again(cell, tmp_path, monkeypatch):
         after = len(fitted), len(sampled), len(scored)
         expected.append((tuple(b - a for a, b in zip(before, after, strict=True)), done))
     assert [got for got, _ in expected] == [done for _, done in expected]
+
+
+def test_options_that_came_later_leave_old_results_theirs():
+    """Oracle: the committed records of the default method: their keys, of configurations without and with those options."""
+    files = sorted(Path("results/runs/affairs/harmonic/base").glob("seed*/record.json"))
+    assert files
+    for file in files:
+        method = record.read(file).config["method"]
+        plain = keys._fit_meaning(method)
+        later = {
+            **method,
+            "model": {**method["model"], "quantize": None},
+            "compute": {**method["compute"], "compile": "auto", "strategy": "single"},
+        }
+        assert keys._fit_meaning(later) == plain
+        asked = {**later, "model": {**later["model"], "quantize": "nf4"}}
+        assert keys._fit_meaning(asked) != plain
 
 
 def test_a_record_holds_tokens_per_second(cell):

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harmonic.keys import compute_meaning, model_meaning
 from harmonic.record import FILE, Record, read
 from harmonic.report.estimates import Duration
 
@@ -164,9 +165,9 @@ def _sample_settings(method: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     """Less what costs no time: when checkpoints are saved, and where in the package a class lies."""
-    compute = {name: value for name, value in settings.get("compute", {}).items() if name != "checkpoint_minutes"}
     target = settings["_target_"].rpartition(".")[2]
-    return {**settings, "_target_": target, "compute": compute}
+    plain = {**settings, "_target_": target, "compute": compute_meaning(settings.get("compute", {}))}
+    return {**plain, "model": model_meaning(plain["model"])} if "model" in plain else plain
 
 
 def records_under(root: Path) -> list[Record]:

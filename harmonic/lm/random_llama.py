@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harmonic.lm.batches import Training
-from harmonic.lm.load import BASE, Lora
+from harmonic.lm.load import BASE, Lora, refuse_pickles
 from harmonic.lm.vocabulary import bind
 
 CONTEXT = 4096
@@ -41,13 +41,14 @@ class RandomLlama:
 
     def create(self, values: Iterable[str], segments: Sequence[str], seed: int) -> tuple[Any, Any]:
         """See `Backbone.create`; the seed is the adapters'."""
-        return self.lora.adapt(self._model(), seed), bind(AutoTokenizer.from_pretrained(BASE.source), [])
+        return self.lora.adapt(self._model(), seed), bind(PreTrainedTokenizerFast.from_pretrained(BASE.source), [])
 
     def restore(self, folder: Path) -> tuple[Any, Any]:
         """See `Backbone.restore`."""
         import peft
 
-        return peft.PeftModel.from_pretrained(self._model(), folder), AutoTokenizer.from_pretrained(folder)
+        refuse_pickles(folder)
+        return peft.PeftModel.from_pretrained(self._model(), folder), PreTrainedTokenizerFast.from_pretrained(folder)
 
     def _model(self) -> LlamaForCausalLM:
         config = LlamaConfig(**self.sizes, max_position_embeddings=CONTEXT)
