@@ -1,6 +1,8 @@
 """Arguments of the scripts: `name=value` as on Hydra's command line, each of its default's type."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from harmonic.errors import BadInput
@@ -28,6 +30,15 @@ def read_arguments(arguments: Sequence[str], defaults: Mapping[str, Any], requir
     if missing:
         raise BadInput(f"{' and '.join(f'{name}=…' for name in missing)} must be given.")
     return {name: _typed(name, given[name], default) if name in given else default for name, default in defaults.items()}
+
+
+def interruptible(main: Callable[[list[str]], int]) -> int:
+    """The exit status of a script's `main` on its command line; a Ctrl-C is one line and 130."""
+    try:
+        return main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print(f"\n{Path(sys.argv[0]).name}: interrupted, nothing is written", file=sys.stderr)
+        return 130
 
 
 def _typed(name: str, text: str, default: Any) -> Any:

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic import env
-from harmonic.arguments import read_arguments
+from harmonic.arguments import interruptible, read_arguments
 from harmonic.errors import BadInput
 from harmonic.metrics.attacks.anonymeter import Anonymeter
 from harmonic.metrics.attacks.canaries import Canaries
@@ -272,4 +272,4 @@ def _note(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(interruptible(main))

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic import env
-from harmonic.arguments import read_arguments
+from harmonic.arguments import interruptible, read_arguments
 from harmonic.costs import measured
 from harmonic.errors import BadInput, check_at_least
 from harmonic.store import write_atomically
@@ -175,4 +175,4 @@ def _with_interval(shares: np.ndarray) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(interruptible(main))

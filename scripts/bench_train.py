@@ -32,7 +32,7 @@ from unittest import mock
 import numpy as np
 
 from harmonic import env
-from harmonic.arguments import read_arguments
+from harmonic.arguments import interruptible, read_arguments
 from harmonic.errors import BadInput, check_at_least, check_choice
 
 DEFAULTS = {
@@ -449,4 +449,4 @@ def now(compute: Any) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(interruptible(main))

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from harmonic import env
-from harmonic.arguments import read_arguments
+from harmonic.arguments import interruptible, read_arguments
 from harmonic.errors import BadInput
 
 DEFAULTS = {
@@ -193,4 +193,4 @@ def free_validity(harmonic: Any, rows: int, seed: int) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(interruptible(main))

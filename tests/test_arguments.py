@@ -2,7 +2,7 @@
 
 import pytest
 
-from harmonic.arguments import read_arguments
+from harmonic.arguments import interruptible, read_arguments
 from harmonic.errors import BadInput
 
 DEFAULTS = {"dataset": "", "rows": 5, "rate": 0.5, "fast": True}
@@ -32,3 +32,15 @@ def test_mistakes(arguments, words):
     """Oracle: the sentence."""
     with pytest.raises(BadInput, match=words):
         read_arguments(arguments, DEFAULTS, ["dataset"] if "given" in words else [])
+
+
+def test_a_ctrl_c_is_one_line(monkeypatch, capsys):
+    """Oracle: the rule: one line and exit status 130; a script that ends has its own status and its own arguments."""
+
+    def stopped(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["scripts/bench.py", "rows=3"])
+    assert interruptible(stopped) == 130
+    assert capsys.readouterr().err == "\nbench.py: interrupted, nothing is written\n"
+    assert interruptible(lambda arguments: len(arguments)) == 1
