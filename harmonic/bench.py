@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 PROMPT_ROWS = "prompt_rows.npy"
 """Which train rows stood in each row's prompt: beside the rows, for methods that tell (`Synthesizer`)."""
 
-_GRACE_S = 10.0
+GRACE_S = 10.0
+"""For the first of several processes to write the record of a failure that they share, before the others end it."""
+
 Note = Callable[[str], None]
 
 
@@ -130,7 +132,7 @@ def run_cell(
             _score(run, split, synthetic, synthesizer)
     except Exception as failure:
         if not leads():
-            time.sleep(_GRACE_S)  # for the first process, which writes the record if it failed too; then all of them end
+            time.sleep(GRACE_S)
             raise
         error = {"stage": run.stage, "type": type(failure).__name__, "message": str(failure)}
         if not isinstance(failure, (BadInput, SamplingFailed)):

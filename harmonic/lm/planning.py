@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from harmonic.codec import Instruction
-from harmonic.distributed import agreed
+from harmonic.distributed import agreed, place
 from harmonic.lm.batches import Training, collate
 from harmonic.lm.footprint import Shape, available_bytes, fit_bytes
 from harmonic.lm.segments import SegmentEncoder
@@ -42,6 +42,9 @@ def within_memory(
     shape, free = Shape.of(model, compute), agreed(available_bytes(compute.device)) or 0
     if next(model.parameters()).device.type == "cuda":  # it is there already, and counted again
         free += shape.weight_bytes
+    if compute.strategy == "fsdp":
+        share = place()[1]
+        shape = replace(shape, weight_bytes=shape.weight_bytes // share, trained_bytes=shape.trained_bytes // share)
     chosen = training
     while chosen.batch_size > 1 and _needed(chosen, shape, encoder, largest(chosen)) > SHARE * free:
         size = -(-chosen.batch_size // 2)
