@@ -119,8 +119,9 @@ def fine_tune(
 
     steps = -(-len(batches) // training.accumulate)
     module = FineTuning(trained, training, steps, seed)
-    try:
-        with block_attention(trained, compute.device), compiled_layers(trained, compute.compiles(trained)):
+    compiled = compute.compiles(trained)
+    try:  # blocks of attention would be another program for every length of texts
+        with compiled_layers(trained) if compiled else block_attention(trained, compute.device):
             run = train(
                 module,
                 make,
