@@ -1,4 +1,4 @@
-"""Layers compiled for training: the same sums in fewer kernels, which on a GPU takes two fifths off a step of a large model."""
+"""Layers compiled for training: the same sums in fewer kernels, which on a GPU takes two fifths off a large model's step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
