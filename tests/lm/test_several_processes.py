@@ -91,11 +91,11 @@ def test_two_processes_learn_what_one_does(
     here = Path(__file__).parent
     (tmp_path / "shared.py").write_text(
         f"import sys\nfrom pathlib import Path\nsys.path[:0] = [{str(here.parent)!r}, {str(here)!r}]\n"
-        "import conftest, test_sharing\n"
+        "import conftest, test_several_processes\n"
         "schema = conftest.easy_schema.__wrapped__()\ntable = conftest.easy_table.__wrapped__(schema)\n"
         "codec = conftest.easy_codec.__wrapped__(schema)\nencoder = conftest.easy_encoder.__wrapped__(codec, table)\n"
         "instructions = conftest.easy_instructions.__wrapped__(codec, table)\n"
-        f"test_sharing.shared({family!r}, {strategy!r}, Path({str(tmp_path)!r}), conftest.tiny_model.__wrapped__(), "
+        f"test_several_processes.shared({family!r}, {strategy!r}, Path({str(tmp_path)!r}), conftest.tiny_model.__wrapped__(), "
         "encoder, instructions)\n"
     )
     both(str(tmp_path / "shared.py"))
