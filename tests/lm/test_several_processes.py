@@ -95,8 +95,8 @@ def test_two_processes_learn_what_one_does(
         "schema = conftest.easy_schema.__wrapped__()\ntable = conftest.easy_table.__wrapped__(schema)\n"
         "codec = conftest.easy_codec.__wrapped__(schema)\nencoder = conftest.easy_encoder.__wrapped__(codec, table)\n"
         "instructions = conftest.easy_instructions.__wrapped__(codec, table)\n"
-        f"test_several_processes.shared({family!r}, {strategy!r}, Path({str(tmp_path)!r}), conftest.tiny_model.__wrapped__(), "
-        "encoder, instructions)\n"
+        f"test_several_processes.shared({family!r}, {strategy!r}, Path({str(tmp_path)!r}), "
+        "conftest.tiny_model.__wrapped__(), encoder, instructions)\n"
     )
     both(str(tmp_path / "shared.py"))
 
