@@ -326,6 +326,9 @@ result = sampler.sample_rows(writer, prompt, read, 43, compute=Compute("cpu", "3
 filled = sampler.complete_rows(writer, lambda row, attempt: prompt(row), read, 21, compute=Compute("cpu", "32-true"))
 print([row["text"] for row in result.rows + filled.rows], result.numbers, filled.numbers, result.counts())
 print(len(wrote), file=sys.stderr)
+if world > 1:  # a process that ends with its group's threads at work can be aborted
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 """
 
 
