@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic import env, hygiene
-from harmonic.build import build
+from harmonic.build import build, target_of
 from harmonic.costs import Cost, measured
 from harmonic.distributed import agreed, joined, leads, place
 from harmonic.errors import BadInput, SamplingFailed, check_name
@@ -142,7 +142,7 @@ def run_cell(
 
 def _device(config: Mapping[str, Any]) -> Any:
     """Where the processes of a shared run compute."""
-    if "compute" not in config["method"]:
+    if not getattr(target_of(config["method"]), "shares", False):
         raise BadInput(f"method={config['names']['method']} is the work of one process: leave torchrun.")
     return build(config["method"]["compute"]).device
 
@@ -204,8 +204,6 @@ def _load(run: _Run) -> Split:
 def _fit(run: _Run, split: Split) -> Synthesizer:
     run.enter("fit")
     synthesizer: Synthesizer = build(run.config["method"])
-    if place()[1] > 1 and not getattr(synthesizer, "shares", False):
-        raise BadInput(f"method={run.config['names']['method']} is the work of one process: leave torchrun.")
     key = run.keys["fit"] = fit_key(run.config, synthesizer, split)
     with run.making("fit", key) as is_missing:
         if is_missing:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harmonic.bench import _device
 from harmonic.distributed import agreed, check_launch, gathered, joined, launched, leads, place
 from harmonic.errors import BadInput
 
@@ -97,3 +98,14 @@ def test_who_leads(monkeypatch):
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("LOCAL_RANK", str(local))
         assert leads() == (rank == 0)
+
+
+def test_a_method_of_one_process_is_refused(one_sentence):
+    """Oracle: the rule, by what each class says of itself; HARMONIC has a device instead of an error."""
+    names = {"method": "copy", "model": "base"}
+    with pytest.raises(BadInput) as error:
+        _device({"method": {"_target_": "baselines.copy.Copy"}, "names": names})
+    one_sentence(error.value, "method=copy", "torchrun")
+    compute = {"_target_": "harmonic.training.Compute", "accelerator": "cpu"}
+    method = {"_target_": "harmonic.method.Harmonic", "compute": compute}
+    assert _device({"method": method, "names": names}) == torch.device("cpu")

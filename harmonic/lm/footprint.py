@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 
 from harmonic.lm.attention import BLOCK
-from harmonic.lm.reader import ROOM
+from harmonic.lm.reader import room_for
 from harmonic.training import Compute
 
 FLOAT32, HALF = 4, 2
@@ -129,7 +129,7 @@ def sample_bytes(shape: Shape, rows: int, tokens: int) -> int:
         rows: written together.
         tokens: of the longest prompt and answer.
     """
-    places = rows * (tokens + max(ROOM, tokens // 8))
+    places = rows * room_for(tokens)
     cache = 2 * shape.layers * places * shape.keys * shape.stored
     work = places * _layer_bytes(shape)
     mask = rows * tokens**2 * (1 + shape.computed)

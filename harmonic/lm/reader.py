@@ -11,10 +11,15 @@ from harmonic.errors import BadInput
 from harmonic.lm.segments import pad_left
 
 ROOM = 64
-"""Tokens by which the cache grows, at least; an eighth of what it holds if that is more, since growing copies it all."""
+"""Tokens by which the cache grows, at least."""
 NARROW = 4
 """Chunks up to so many tokens wide are read with plain matrix products on a CPU, where torch's fused attention is several
 times slower for them (measured with torch 2.13 in bfloat16)."""
+
+
+def room_for(tokens: int) -> int:
+    """Places that the cache makes for so many tokens: an eighth more on long texts, since growing copies all of it."""
+    return tokens + max(ROOM, tokens // 8)
 
 
 class Reader:
@@ -105,4 +110,4 @@ class _Layer(DynamicLayer):
 
     def _room(self, states: torch.Tensor) -> torch.Tensor:
         rows, heads, _, size = states.shape
-        return states.new_zeros(rows, heads, self.places.size + max(ROOM, self.places.size // 8), size)
+        return states.new_zeros(rows, heads, room_for(self.places.size), size)
