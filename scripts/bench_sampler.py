@@ -7,8 +7,8 @@ One model, fine-tuned for `steps`, and one list of prompts for all four, which t
 ours (method=harmonic as configured), loop (as published: a prompt, generate, parse, again where that fails; on a sixteenth
 of the rows), batched (the same in batches of our size), and bound (one teacher-forced pass over what ours read and wrote, in
 the same batches, next-token logits of the last token alone). model=llama2_7b has Llama-2-7B's sizes and random weights, as
-in conf/model/llama2_7b_random.yaml: no text of its own is valid, so that ours and the bound alone are measured; masks hold its
-rows to the table's form, with values as long as allowed.
+in conf/model/llama2_7b_random.yaml: no text of its own is valid, so that ours and the bound alone are measured; masks hold
+its rows to the table's form, with values as long as allowed.
 Writes <out>/sampler_<dataset>.json, the model behind the data set if it is not base, and _gpu on one: medians and all times.
 """
 

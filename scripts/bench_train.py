@@ -6,8 +6,8 @@
 Both train the same weights on the same batches of the same instructions (the published form, examples of real neighbours),
 in one process, in turns, `repeats` times; a turn starts from the first weights, and its seed orders and draws. model=base
 is the shipped model, trained in full under its own recipe. model=llama2_7b has Llama-2-7B's sizes (or `layers` of its 32),
-random weights in bfloat16 and adapters, as in conf/model/llama2_7b_random.yaml. batch_size=0 is the model's own; checkpointing
-is for both systems. Layers are compiled for ours alone, where `trainer.compile=auto` does it.
+random weights in bfloat16 and adapters, as in conf/model/llama2_7b_random.yaml. batch_size=0 is the model's own;
+checkpointing is for both systems. Layers are compiled for ours alone, where `trainer.compile=auto` does it.
 
 The Trainer is set as in the authors' sft_train.py and sft_gen.sh: tokens made before; DataCollatorForSeq2Seq, which pads on
 the left to the longest of the batch and a multiple of 8, with a mask; logits of every token; AdamW, cosine, gradients
