@@ -1,7 +1,7 @@
 """How a language model writes the rows of a batch: values alone under a grammar, values alone without one, or everything."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -91,7 +91,7 @@ class Written:
 
     text: str
     tokens: int
-    """Tokens the model drew."""
+    """Tokens the model wrote, those it had no choice about too."""
     left: list[float] = field(default_factory=list)
     """Under a grammar: the probability that the masks left to each value, by number of the column; NaN to a given one."""
     luck: float = 0.0
@@ -150,11 +150,22 @@ class Writer:
         return [Written(self.encoder.decode_value(row.tolist()), n) for row, n in zip(answers, drawn, strict=True)]
 
 
+@dataclass(frozen=True)
+class _Forced:
+    """A token that the grammar left no choice about, while the pass that tells its probability is still to come."""
+
+    place: int
+    """The token before it, counted in the row's pending ones."""
+    token: int
+    column: int
+
+
 class _Values:
     """A batch of rows whose values are being written, each at its own pace.
 
-    Every row has tokens that are settled and wait to be read: its prompt, then the token just drawn or, behind a value, a
-    quote and the next key. A pass reads as many of each row's as is worth while; where none is left, the next one is drawn.
+    Every row has tokens that are settled and wait to be read: its prompt, then the token just drawn and those that must
+    follow it, and behind a value a quote and the next key. A pass reads as many of each row's as is worth while; where none
+    is left, the next one is drawn.
     """
 
     def __init__(self, writer: Writer, prompts: Sequence[Prompt], numbers: Sequence[int]) -> None:
@@ -165,28 +176,46 @@ class _Values:
         self.streams = [np.random.default_rng(derive_seed(writer.seed, "row", number)) for number in numbers]
         self.keys = [[encoder.encode([key]) for key in prompt.keys] for prompt in prompts]
         self.pending = [[*encoder.encode(prompt.text), *keys[0]] for prompt, keys in zip(prompts, self.keys, strict=True)]
+        self.forced: list[list[_Forced]] = [[] for _ in prompts]
         self.values: list[list[list[int]]] = [[[]] for _ in prompts]
         self.left = np.full(rows, writer.limits.value)
         self.states = np.full(rows, DONE)
         self.kept = np.full((rows, len(prompts[0].keys)), np.nan)
         """Logarithm of the probability that the masks left, by number of the column."""
         self.tokens = [0] * rows
+        self.unfinished = set(range(rows))
 
     def write(self) -> list[Written]:
         """All rows to their ends."""
         reader = Reader(self.writer.model, len(self.prompts), self.writer.encoder.tokenizer.pad_token_id, self.writer.device)
-        running = {row for row in range(len(self.prompts)) if self._begin_value(row)}
+        for row in range(len(self.prompts)):
+            self._begin_value(row)
         width = max(map(len, self.pending))
-        while running:
-            logits = reader.feed([ids[:width] for ids in self.pending])
-            self.pending = [ids[width:] for ids in self.pending]
-            ready = np.array([row for row in sorted(running) if not self.pending[row]], dtype=np.int64)
+        while any(self.pending):
+            logits = self._read(reader, width)
+            ready = np.array([row for row in sorted(self.unfinished) if not self.pending[row]], dtype=np.int64)
             if len(ready):
                 for row, token in zip(ready.tolist(), self._draw(logits, ready).tolist(), strict=True):
-                    if not self._take(row, token):
-                        running.discard(row)
+                    self._take(row, token)
             width = self._width()
         return [self._written(row) for row in range(len(self.prompts))]
+
+    def _read(self, reader: Reader, width: int) -> torch.Tensor:
+        """Read so many of each row's settled tokens: logits (b, v) behind the last of them."""
+        chunks = [ids[:width] for ids in self.pending]
+        self.pending = [ids[width:] for ids in self.pending]
+        told = [(row, token) for row, tokens in enumerate(self.forced) for token in tokens if token.place < width]
+        self.forced = [
+            [replace(token, place=token.place - width) for token in tokens if token.place >= width] for tokens in self.forced
+        ]
+        ends = [token.place - len(chunks[row]) for row, token in told]
+        logits = reader.feed(chunks, last=-min(ends, default=-1))
+        if told:
+            rows, columns = [row for row, _ in told], [token.column for _, token in told]
+            scores = (logits[rows, ends].float() / self.writer.decoding.temperature).log_softmax(-1)
+            tokens = torch.tensor([[token.token] for _, token in told], device=scores.device)
+            np.add.at(self.kept, (rows, columns), scores.gather(1, tokens)[:, 0].double().cpu().numpy())
+        return logits[:, -1]
 
     def _width(self) -> int:
         """Tokens to read at once: as many as bring the rows on fastest, what a pass itself costs counted in."""
@@ -213,40 +242,58 @@ class _Values:
             self.states[ready] = grammar.advance(self.states[ready], drawn)
         return np.asarray(drawn)
 
-    def _take(self, row: int, token: int) -> bool:
-        """Put a token behind the row's value; whether the row goes on."""
+    def _take(self, row: int, token: int) -> None:
+        """Put the token drawn behind the row's value."""
         self.tokens[row] += 1
         self.left[row] -= 1
-        value = self.values[row][-1]
-        if token != self.quote and (self.left[row] or self.writer.grammar):
-            value.append(token)
-            self.pending[row] = [token]
-            return True
-        if token != self.quote:
-            value.append(token)  # a value without an end is cut, and read for what it is
-        return self._end_value(row)
+        ended = token == self.quote
+        if not ended:
+            self.values[row][-1].append(token)  # a value without an end is cut, and read for what it is
+        if ended or not (self.left[row] or self.writer.grammar):
+            self._end_value(row)
+            return
+        self.pending[row] = [token]
+        self._follow(row)
 
-    def _end_value(self, row: int) -> bool:
-        """Close a value and begin the next; whether there is one to be drawn."""
+    def _follow(self, row: int) -> None:
+        """Put the tokens that must come next behind the row's value, up to one that is to be drawn."""
+        grammar = self.writer.grammar
+        column = self.prompts[row].columns[len(self.values[row]) - 1]
+        while grammar and (only := grammar.only(self.states[row])):
+            token, self.states[row] = only
+            self.forced[row].append(_Forced(len(self.pending[row]) - 1, token, column))
+            self.streams[row].random()  # a number for each token, drawn or not
+            self.tokens[row] += 1
+            self.left[row] -= 1
+            if token == self.quote:
+                self._end_value(row)
+                return
+            self.values[row][-1].append(token)
+            self.pending[row].append(token)
+
+    def _end_value(self, row: int) -> None:
+        """Close a value and begin the next, if there is one."""
         if len(self.values[row]) == len(self.keys[row]):
-            self.pending[row] = []
-            return False
+            self.unfinished.remove(row)
+            self.pending[row] = self.pending[row] if self.forced[row] else []
+            return
         self.pending[row] += [self.quote, *self.keys[row][len(self.values[row])]]
         self.values[row].append([])
-        return self._begin_value(row)
+        self._begin_value(row)
 
-    def _begin_value(self, row: int) -> bool:
-        """Read a value that is given, or make ready to draw one; whether there is one to be drawn."""
+    def _begin_value(self, row: int) -> None:
+        """Read a value that is given, or make ready to draw one."""
         prompt = self.prompts[row]
         column = prompt.columns[len(self.values[row]) - 1]
         if column in prompt.given:
             self.values[row][-1] = self.writer.encoder.encode([prompt.given[column]])
             self.pending[row] += self.values[row][-1]
-            return self._end_value(row)
+            self._end_value(row)
+            return
         self.left[row] = self.writer.limits.value
         if grammar := self.writer.grammar:
             self.states[row], self.kept[row, column] = grammar.starts[column], 0.0
-        return True
+            self._follow(row)
 
     def _written(self, row: int) -> Written:
         decode = self.writer.encoder.decode_value

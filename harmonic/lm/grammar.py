@@ -1,7 +1,8 @@
 """Which tokens may come next inside a value: token automata of a table's columns, compiled once per fine-tuned model.
 
 `harmonic.lm.patterns` says what a column may hold; outlines-core turns that into an automaton over the tokens of any
-vocabulary, once, so that a step of sampling looks its masks up. Every way of cutting a valid text into tokens is allowed.
+vocabulary, once, so that a step of sampling looks its masks up. Every way of cutting a valid text into tokens is allowed,
+but each piece has one token.
 Of the engines, llguidance makes its masks as it goes, a matcher for each cell (0.65 ms to make one, where a whole table's
 automata take 5 to 840 ms here), and xgrammar needs triton.
 """
@@ -64,6 +65,7 @@ class Grammar:
         for token, text in enumerate(token_bytes(encoder.tokenizer)):
             if text and QUOTE.encode() not in text:
                 texts.setdefault(text, []).append(token)
+        texts = {text: _usual(text, tokens, encoder) for text, tokens in texts.items()}
         vocabulary = outlines_core.Vocabulary(len(encoder.tokenizer), texts)
         automata = [_automaton(value_pattern(codec, column, empty=empty), vocabulary) for column in codec.schema.columns]
         grammar = cls(automata)
@@ -86,6 +88,11 @@ class Grammar:
                 return None
             state = int(self.targets[self.bounds[state] + place])
         return states if state == DONE else None
+
+    def only(self, state: int) -> tuple[int, int] | None:
+        """The token that must come next and the state behind it; None where there is a choice, or no more to come."""
+        start, stop = self.bounds[state : state + 2]
+        return (int(self.tokens[start]), int(self.targets[start])) if stop - start == 1 else None
 
     def restrict(self, logits: torch.Tensor, states: np.ndarray, left: np.ndarray) -> torch.Tensor:
         """Logits (b, v) with -inf for every token that may not come next.
@@ -132,6 +139,15 @@ class Grammar:
             if (nearer == distances).all():
                 return distances
             distances = nearer
+
+
+def _usual(text: bytes, tokens: list[int], encoder: SegmentEncoder) -> list[int]:
+    """Of several tokens with one text, such as a letter and its byte, the one that the tokenizer writes it with."""
+    try:
+        written = encoder.encode([text.decode()]) if len(tokens) > 1 else []
+    except (UnicodeDecodeError, BadInput):  # no text of its own
+        return tokens
+    return written if len(written) == 1 and written[0] in tokens else tokens
 
 
 def _automaton(pattern: str, vocabulary: Any) -> dict[int, dict[int, int]]:

@@ -88,7 +88,7 @@ def writing_speed(model: Any, encoder: SegmentEncoder, scripts: Sequence[Script]
         reader = Reader(model, len(scripts), encoder.tokenizer.pad_token_id, compute.device)
         for number in range(max(map(len, chunks))):
             logits = reader.feed([row[number] if number < len(row) else [] for row in chunks])
-            logits.float().softmax(-1).double().cumsum(-1)
+            logits[:, -1].float().softmax(-1).double().cumsum(-1)
         return len(scripts) / (_now(compute) - started)
 
 

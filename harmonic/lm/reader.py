@@ -42,8 +42,8 @@ class Reader:
         self.places = _Places(rows)
         self.cache.layers = [_Layer(self.places) for _ in self.cache.layers]
 
-    def feed(self, chunks: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Next-token logits (b, v) after each row read its chunk; those of a row with an empty chunk mean nothing."""
+    def feed(self, chunks: Sequence[Sequence[int]], *, last: int = 1) -> torch.Tensor:
+        """Logits (b, last, v) behind the last tokens of each row's chunk; those of a token it does not have mean nothing."""
         ids, mask = pad_left(chunks, self.pad)
         positions = self.lengths + mask.cumsum(1) - 1
         places = torch.where(mask.bool(), positions + 1, 0).to(self.device)
@@ -57,10 +57,10 @@ class Reader:
             position_ids=positions.clamp(min=0).to(self.device),
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=last,
         )
         self.model.set_attn_implementation(self.attention)
-        return output.logits[:, -1]
+        return output.logits
 
     def _visible(self, places: torch.Tensor, attention: str) -> torch.Tensor:
         """What each token may look at, (b, 1, t, places): its text up to itself; padding looks at place 0, nobody's own."""

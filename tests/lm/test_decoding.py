@@ -14,6 +14,7 @@ from harmonic.datasets import load_dataset
 from harmonic.errors import BadInput
 from harmonic.lm.decoding import STEP_COST, Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
+from harmonic.lm.reader import Reader
 from harmonic.lm.sampler import sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.schema import Column, Schema
@@ -214,3 +215,21 @@ def test_exactness_needs_the_whole_distribution():
     for settings in ({"form": "given"}, {"top_k": 5}, {"top_p": 0.9}):
         with pytest.raises(BadInput, match="exact needs form=valid"):
             Decoding(exact=True, **settings)
+
+
+def test_tokens_without_a_choice_cost_no_pass(monkeypatch, biased, easy_encoder, easy_codec):
+    """Oracle: the same rows, and the same probability left to each value, when every token is drawn; in more passes."""
+    feed, passes = Reader.feed, []
+    monkeypatch.setattr(Reader, "feed", lambda *args, **kwargs: passes.append(1) or feed(*args, **kwargs))
+    order = tuple(range(len(easy_codec.schema.columns)))
+    runs = []
+    for spelled_out in (False, True):
+        if spelled_out:
+            monkeypatch.setattr(Grammar, "only", lambda grammar, state: None)
+        passes.clear()
+        result = draw(biased, easy_encoder, easy_codec, 40, ask=prompts(easy_codec, order), batch_size=40)
+        runs.append((result.rows, result.new_tokens, result.left, len(passes)))
+    (rows, tokens, left, few), (same_rows, same_tokens, same_left, many) = runs
+    assert (rows, tokens) == (same_rows, same_tokens)
+    np.testing.assert_allclose(left, same_left, rtol=1e-4)
+    assert few < 0.8 * many

@@ -185,3 +185,16 @@ def test_thousands_of_categories_and_days_compile_in_seconds(encoder):
     assert accepts(grammar, grammar.starts[0], encoder.encode([names[-1], QUOTE]))
     assert accepts(grammar, grammar.starts[1], encoder.encode(["29.02.2024", QUOTE]))
     assert not accepts(grammar, grammar.starts[1], encoder.encode(["29.02.2023", QUOTE]))
+
+
+def test_a_byte_stands_in_for_no_letter():
+    """Oracle: the tokenizer, which writes a letter with its token, though its byte says the same."""
+    encoder = SegmentEncoder(BUILDERS["sentence_piece"]())
+    twins = [token for token, text in enumerate(token_bytes(encoder.tokenizer)) if text == b"e"]
+    column = Column("code", "category", "str", categories=("e1", "e2"))
+    grammar = Grammar.compile(RowCodec(Schema((column,), "code", "binary")), encoder)
+    allowed = set(grammar.tokens.tolist())
+    assert len(twins) == 2
+    assert allowed & set(twins) == set(encoder.encode(["e"]))
+    token, _ = grammar.only(grammar.starts[0])
+    assert [token] == encoder.encode(["e"])
