@@ -2,7 +2,8 @@
 
 A generator that is shown real rows can hand them through, and neither DCR nor DLT says whose row came out. A crossover is
 no row of anybody: each of its cells is that of one of several neighbours, drawn by itself (uniform crossover, Syswerda
-1989). It keeps what the neighbours have in common, which is what an answer is to be like, and loses who had what.
+1989). It keeps what the neighbours have in common, which is what an answer is to be like, and loses who had what. Columns
+that determine each other are drawn together: a town in another's district is an example of nothing.
 """
 
 from collections.abc import Sequence
@@ -50,19 +51,23 @@ class Source:
         return cls(rows, codec.cells(rows), Groups(anchors, neighbours))
 
 
-def make_examples(kind: Examples, cells: Cells, group: np.ndarray, k: int, rng: np.random.Generator) -> list[list[str]]:
+def make_examples(
+    kind: Examples, cells: Cells, group: np.ndarray, k: int, rng: np.random.Generator, linked: np.ndarray | None = None
+) -> list[list[str]]:
     """The k example rows of an instruction as texts, columns in schema order.
 
     Args:
         kind: neighbours: the first k rows of the group, in its order. crossovers: k rows, each of whose cells is that of a
-            row of the group drawn for that cell alone, so that an example holds a whole row of the group by chance only.
+            row of the group drawn for that cell alone, or for those of a group of linked columns, so that an example holds a
+            whole row of the group by chance only.
         cells: the texts of all rows.
         group: int64, shape (g,): row numbers; g ≥ k for neighbours.
         k: how many examples.
         rng: of the crossovers.
+        linked: the number of each column's group, see `linked_columns`; if not given, each column is drawn by itself.
     """
     if kind == "neighbours":
         return [list(cells[row]) for row in group[:k].tolist()]
-    columns = len(cells[0])
-    drawn = group[rng.integers(len(group), size=(k, columns))]
+    linked = np.arange(len(cells[0])) if linked is None else linked
+    drawn = group[rng.integers(len(group), size=(k, linked.max() + 1))][:, linked]
     return [[cells[row][place] for place, row in enumerate(parents)] for parents in drawn.tolist()]

@@ -24,6 +24,8 @@ class Composer:
     examples: Examples
     order: Order
     """shuffled: a new order of the features for each stream; fixed: the table's."""
+    linked: np.ndarray | None = None
+    """Columns that crossovers draw together, see `harmonic.dependencies.linked_columns`; none if not given."""
 
     def columns(self, *stream: int | str) -> list[int]:
         """Column numbers in the order they are written."""
@@ -34,7 +36,7 @@ class Composer:
     def make(self, cells: Cells, group: np.ndarray, *stream: int | str) -> list[list[str]]:
         """The examples of a group of rows of these texts, see `make_examples`."""
         rng = np.random.default_rng(derive_seed(0, "examples", *stream))
-        return make_examples(self.examples, cells, group, self.k, rng)
+        return make_examples(self.examples, cells, group, self.k, rng, self.linked)
 
     def text(self, examples: Cells, columns: Sequence[int]) -> Segments:
         """The instruction that shows these examples."""

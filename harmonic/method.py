@@ -13,6 +13,7 @@ import pandas as pd
 from harmonic.budget import Budget, check_budget, check_minutes
 from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, RowTexts, Segments, frequent_segments, wrap
 from harmonic.conditions import Conditions
+from harmonic.dependencies import linked_columns
 from harmonic.distributed import place
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
@@ -89,7 +90,8 @@ class Harmonic:
         max_minutes: end fine-tuning after this long.
     """
 
-    version = VERSION
+    version = (VERSION, 2)
+    """Of fine-tuning, and of what instructions show."""
     shares = True
 
     def __init__(
@@ -198,7 +200,7 @@ class Harmonic:
         self.prompt_rows = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = RowTexts(self.codec, train)
-        self.composer = Composer(self.codec, self.k, self.examples, self.order)
+        self.composer = self._composer()
         self.groups = make_groups(
             train,
             self.schema,
@@ -212,6 +214,10 @@ class Harmonic:
         if self.max_instructions is not None:
             self.groups = self.groups.take(self._drawn(len(self.groups), self.max_instructions, seed))
         return self
+
+    def _composer(self) -> Composer:
+        linked = linked_columns(self.train) if self.examples == "crossovers" else None
+        return Composer(self.codec, self.k, self.examples, self.order, linked)
 
     @property
     def _draws_first(self) -> bool:
@@ -449,7 +455,7 @@ class Harmonic:
         self.prompt_rows = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = RowTexts(self.codec, self.train)
-        self.composer = Composer(self.codec, self.k, self.examples, self.order)
+        self.composer = self._composer()
         with np.load(folder / "groups.npz") as arrays:
             self.groups = Groups(arrays["anchors"], arrays["neighbours"])
         self.model, tokenizer = self.backbone.restore(folder / "model")
