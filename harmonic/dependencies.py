@@ -1,11 +1,16 @@
 """Which columns say one thing together: a code and its name, a town and its district."""
 
 import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from harmonic.codec import RowCodec
 
 SURE = 0.99
 """From this much of Goodman and Kruskal's lambda on, a column determines another."""
@@ -13,18 +18,71 @@ ROWS = 50_000
 """Rows that are looked at, evenly over the table."""
 
 
-def linked_columns(table: pd.DataFrame) -> np.ndarray:
-    """The number of each column's group, int64, shape (columns,), counted from 0 by first column.
+WITNESSES = 5
+"""Rows of train that must say so before a value is taken to imply another: what fewer say would give them away."""
+Implied = Mapping[tuple[int, str], Mapping[int, str]]
+"""Number of a column and text of a value, to number of another column and the text that always goes with it."""
 
-    Two columns are in one group where one determines the other, or where a chain of such pairs leads from one to the other.
-    """
-    seen = table.iloc[:: max(1, len(table) // ROWS)]
-    codes = [pd.factorize(seen[name], use_na_sentinel=False)[0].astype(np.int64) for name in seen]
-    both = itertools.permutations(range(len(codes)), 2)
-    pairs = [(known, wanted) for known, wanted in both if _lambda(codes[known], codes[wanted]) >= SURE]
-    edges = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(pairs)), (edges[0], edges[1])), shape=(len(codes), len(codes)))
-    return pd.factorize(connected_components(graph, directed=False)[1])[0].astype(np.int64)
+
+@dataclass(frozen=True)
+class Links:
+    """Pairs of columns of which the first determines the second, int64, shape (pairs, 2), of a table of so many columns."""
+
+    columns: int
+    pairs: np.ndarray
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> "Links":
+        """Those of a table."""
+        seen = table.iloc[:: max(1, len(table) // ROWS)]
+        codes = [pd.factorize(seen[name], use_na_sentinel=False)[0].astype(np.int64) for name in seen]
+        both = itertools.permutations(range(len(codes)), 2)
+        pairs = [(known, wanted) for known, wanted in both if _lambda(codes[known], codes[wanted]) >= SURE]
+        return cls(len(codes), np.array(pairs, dtype=np.int64).reshape(-1, 2))
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """The number of each column's group, int64, shape (columns,), counted from 0 by first column.
+
+        Two columns are in one group where a chain of pairs leads from one to the other.
+        """
+        graph = coo_array((np.ones(len(self.pairs)), self.pairs.T), shape=(self.columns, self.columns))
+        return pd.factorize(connected_components(graph, directed=False)[1])[0].astype(np.int64)
+
+    def in_order(self, order: list[int]) -> list[int]:
+        """An order of the columns in which what determines comes before what it determines; the last one stays the last.
+
+        A town that is written behind its state would have to be one of that state's; a state behind its town has no choice.
+        """
+        order = list(order)
+        pairs = set(map(tuple, self.pairs.tolist()))
+        one_way = sorted((known, wanted) for known, wanted in pairs if (wanted, known) not in pairs and known != order[-1])
+        for _ in one_way:  # a pass for each link that a chain can have
+            for known, wanted in one_way:
+                first, second = order.index(wanted), order.index(known)
+                if first < second:
+                    order[first], order[second] = known, wanted
+        return order
+
+    def implied(self, table: pd.DataFrame, codec: RowCodec, *, empty: bool = True) -> Implied:
+        """What values say of others: of each pair, those that enough rows have, and always with the same other value.
+
+        Args:
+            table: n rows, the links' own.
+            codec: value to text.
+            empty: whether they may say that a cell is empty.
+        """
+        found: dict[tuple[int, str], dict[int, str]] = {}
+        for known, wanted in self.pairs.tolist():
+            columns = [codec.schema.columns[place] for place in (known, wanted)]
+            names = [column.name for column in columns]
+            counts = table.groupby(names, dropna=False, observed=True).size().reset_index(name="rows")
+            sure = counts[~counts.duplicated(names[0], keep=False) & (counts["rows"] >= WITNESSES)]
+            sure = sure if empty else sure[sure[names[1]].notna()]
+            texts = [codec.texts(column, sure[column.name]) for column in columns]
+            for text, other in zip(*texts, strict=True):
+                found.setdefault((known, text), {})[wanted] = other
+        return found
 
 
 def _lambda(known: np.ndarray, wanted: np.ndarray) -> float:

@@ -64,7 +64,7 @@ def make_examples(
         group: int64, shape (g,): row numbers; g ≥ k for neighbours.
         k: how many examples.
         rng: of the crossovers.
-        linked: the number of each column's group, see `linked_columns`; if not given, each column is drawn by itself.
+        linked: the number of each column's group, see `harmonic.dependencies.Links`; if not given, each is drawn by itself.
     """
     if kind == "neighbours":
         return [list(cells[row]) for row in group[:k].tolist()]

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from harmonic.codec import Instruction, RowCodec, Segments, instruction
+from harmonic.dependencies import Links
 from harmonic.examples import Cells, Examples, make_examples
 from harmonic.lm.decoding import Prompt
 from harmonic.seed import derive_seed
@@ -24,19 +25,19 @@ class Composer:
     examples: Examples
     order: Order
     """shuffled: a new order of the features for each stream; fixed: the table's."""
-    linked: np.ndarray | None = None
-    """Columns that crossovers draw together, see `harmonic.dependencies.linked_columns`; none if not given."""
+    links: Links
+    """Columns that determine others: those of crossovers come from one row, and a shuffled order begins with them."""
 
     def columns(self, *stream: int | str) -> list[int]:
         """Column numbers in the order they are written."""
         if self.order == "fixed":
             return list(range(len(self.codec.schema.columns)))
-        return self.codec.order(np.random.default_rng(derive_seed(0, "order", *stream)))
+        return self.links.in_order(self.codec.order(np.random.default_rng(derive_seed(0, "order", *stream))))
 
     def make(self, cells: Cells, group: np.ndarray, *stream: int | str) -> list[list[str]]:
         """The examples of a group of rows of these texts, see `make_examples`."""
         rng = np.random.default_rng(derive_seed(0, "examples", *stream))
-        return make_examples(self.examples, cells, group, self.k, rng, self.linked)
+        return make_examples(self.examples, cells, group, self.k, rng, self.links.groups)
 
     def text(self, examples: Cells, columns: Sequence[int]) -> Segments:
         """The instruction that shows these examples."""

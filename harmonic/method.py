@@ -13,7 +13,7 @@ import pandas as pd
 from harmonic.budget import Budget, check_budget, check_minutes
 from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, RowTexts, Segments, frequent_segments, wrap
 from harmonic.conditions import Conditions
-from harmonic.dependencies import linked_columns
+from harmonic.dependencies import Links
 from harmonic.distributed import place
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
@@ -34,7 +34,7 @@ from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table, schema_of
 from harmonic.training import Compute, loss_curve
 
-Prompts = Literal["neighbours", "random", "generated"]
+Prompts = Literal["auto", "generated", "neighbours", "random"]
 Engine = Literal["torch", "vllm"]
 
 PUBLISHED_PROMPT_SEED = 416
@@ -49,10 +49,11 @@ looked for, and the limits of sampling are learnt from so many rows, the longest
 class Sampling:
     """How HARMONIC is prompted; none of it touches the fine-tuned weights."""
 
-    prompts: Prompts = "generated"
-    """Of which rows the examples are made. neighbours: of those of a training instruction, its answer withheld; every kept
-    row is an anchor equally often. random: k random train rows, as published. generated: of rows the method wrote first,
-    prompted with neighbours, so that the prompts of the rows it returns hold nothing of train."""
+    prompts: Prompts = "auto"
+    """Of which rows the examples are made. generated: of rows the method wrote first, prompted with neighbours, so that the
+    prompts of the rows it returns hold nothing of train. neighbours: of those of a training instruction, its answer
+    withheld; every kept row is an anchor equally often. random: k random train rows, as published. auto: generated, but
+    neighbours for crossovers on tables of more than `draft_rows` rows, whose pools are wide enough to do without a draft."""
     draft_rows: int = 2000
     """Under prompts=generated, how many rows are written first: as many as train has, but no more than this."""
     wrapped: bool = True
@@ -74,7 +75,8 @@ class Harmonic:
         model: the language model, or "base" (the shipped one), "scratch", a hub id or a folder.
         k: examples per instruction.
         examples: what they are, see `harmonic.examples.make_examples`: real neighbours, or crossovers of them.
-        pool: how many neighbours crossovers are made of; one less than train has rows at most.
+        pool: how many neighbours crossovers are made of; if not given, a hundredth of train's rows, but 10 to 250. One less
+            than train has rows at most.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
         neighbour_search: exact or approximate, see `harmonic.neighbours.mixed_neighbours`; if not given, exact on tables of
             100 000 rows or fewer, and on larger ones where the run's instructions are few.
@@ -100,7 +102,7 @@ class Harmonic:
         *,
         k: int = 5,
         examples: Examples = "crossovers",
-        pool: int = 10,
+        pool: int | None = None,
         distance: Distance = "mixed",
         neighbour_search: Search | None = None,
         label_rule: LabelRule = "same_class",
@@ -116,7 +118,8 @@ class Harmonic:
         if not 1 <= k <= MAX_EXAMPLES:
             raise BadInput(f"method.k must lie between 1 and {MAX_EXAMPLES}, but is {k}.")
         check_choice("method.examples", examples, Examples)
-        check_at_least("method.pool", pool, 1)
+        if pool is not None:
+            check_at_least("method.pool", pool, 1)
         check_choice("method.distance", distance, Distance)
         if neighbour_search is not None:
             check_choice("method.neighbour_search", neighbour_search, Search)
@@ -200,11 +203,12 @@ class Harmonic:
         self.prompt_rows = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = RowTexts(self.codec, train)
-        self.composer = self._composer()
+        self.links = Links.of(self.train)
+        self.composer = Composer(self.codec, self.k, self.examples, self.order, self.links)
         self.groups = make_groups(
             train,
             self.schema,
-            k=self.k if self.examples == "neighbours" else min(self.pool, len(train) - 1),
+            k=self._group_size,
             distance=self.distance,
             label_rule=self.label_rule,
             min_agreement=self.min_agreement,
@@ -215,9 +219,18 @@ class Harmonic:
             self.groups = self.groups.take(self._drawn(len(self.groups), self.max_instructions, seed))
         return self
 
-    def _composer(self) -> Composer:
-        linked = linked_columns(self.train) if self.examples == "crossovers" else None
-        return Composer(self.codec, self.k, self.examples, self.order, linked)
+    @property
+    def _group_size(self) -> int:
+        rows = len(self.train)
+        return self.k if self.examples == "neighbours" else min(self.pool or min(max(10, rows // 100), 250), rows - 1)
+
+    @property
+    def _prompts(self) -> Prompts:
+        """Where examples come from, once the table is known."""
+        if self.sampling.prompts != "auto":
+            return self.sampling.prompts
+        large = self.examples == "crossovers" and len(self.train) > self.sampling.draft_rows
+        return "neighbours" if large else "generated"
 
     @property
     def _draws_first(self) -> bool:
@@ -253,12 +266,12 @@ class Harmonic:
 
         Under prompts=generated those of the draft: the others are made of what it will hold.
         """
-        seed = derive_seed(seed, "draft") if self.sampling.prompts == "generated" else seed
+        seed = derive_seed(seed, "draft") if self._prompts == "generated" else seed
         return (self._bare_prompt(number, seed, self._train_source).text for number in range(n))
 
     def rows_written(self, n: int) -> int:
         """How many rows `sample` has the model write for n, the draft included."""
-        return n + (self._draft_size if self.sampling.prompts == "generated" else 0)
+        return n + (self._draft_size if self._prompts == "generated" else 0)
 
     def sample(
         self, n: int, *, seed: int, work_dir: Path | None = None, conditions: pd.DataFrame | None = None
@@ -296,7 +309,7 @@ class Harmonic:
 
     def _source(self, writer: Writer | VllmWriter, seed: int, work_dir: Path | None) -> tuple[Source, Generation | None]:
         """The rows that examples are made of, and how they were written if the method wrote them."""
-        if self.sampling.prompts != "generated":
+        if self._prompts != "generated":
             return self._train_source, None
         writer.prepare()
         drafting = replace(writer, seed=derive_seed(seed, "draft"))
@@ -376,8 +389,11 @@ class Harmonic:
         """The model as a writer of rows; with `empty` off, of rows without empty cells."""
         if self.sampling.engine == "vllm":
             return VllmWriter(self.model, self.encoder, self.codec, self.limits, decoding, seed, empty)
-        grammar = Grammar.compile(self.codec, self.encoder, empty=empty) if decoding.form == "valid" else None
-        return Writer(self.model, self.encoder, self.limits, decoding, self.compute.device, seed, grammar)
+        if decoding.form != "valid":
+            return Writer(self.model, self.encoder, self.limits, decoding, self.compute.device, seed)
+        grammar = Grammar.compile(self.codec, self.encoder, empty=empty)
+        implied = self.links.implied(self.train, self.codec, empty=empty)
+        return Writer(self.model, self.encoder, self.limits, decoding, self.compute.device, seed, grammar, implied)
 
     def log_likelihood(
         self,
@@ -455,7 +471,8 @@ class Harmonic:
         self.prompt_rows = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = RowTexts(self.codec, self.train)
-        self.composer = self._composer()
+        self.links = Links.of(self.train)
+        self.composer = Composer(self.codec, self.k, self.examples, self.order, self.links)
         with np.load(folder / "groups.npz") as arrays:
             self.groups = Groups(arrays["anchors"], arrays["neighbours"])
         self.model, tokenizer = self.backbone.restore(folder / "model")
@@ -481,7 +498,7 @@ class Harmonic:
 
     def shown_rows(self, number: int, seed: int, source: Source | None = None) -> np.ndarray:
         """The rows of a source (train) whose cells the prompt of try `number` shows, int64, shape (k,) or (pool,)."""
-        if self.sampling.prompts == "random":
+        if self._prompts == "random":
             return np.random.RandomState(PUBLISHED_PROMPT_SEED + number).choice(len(self.train), self.k, replace=False)
         groups = source.groups if source else self.groups
         lap, place = divmod(number, len(groups))
@@ -489,7 +506,7 @@ class Harmonic:
 
     def _bare_prompt(self, number: int, seed: int, source: Source) -> Prompt:
         shown = self.shown_rows(number, seed, source)
-        if self.sampling.prompts == "random":
+        if self._prompts == "random":
             examples: Cells = [source.cells[row] for row in shown]
         else:
             examples = self.composer.make(source.cells, shown, seed, "prompt", number)

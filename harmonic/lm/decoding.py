@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from harmonic.codec import CLOSE, QUOTE, Segments
+from harmonic.dependencies import Implied
 from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm.adapters import lean_adapters
 from harmonic.lm.grammar import DONE, Grammar
@@ -112,6 +113,8 @@ class Writer:
     seed: int
     grammar: Grammar | None = None
     """Masks of form=valid."""
+    implied: Implied = field(default_factory=dict)
+    """Under a grammar: values that leave others no choice."""
 
     def prepare(self) -> None:
         """Put the model where it is to compute."""
@@ -152,7 +155,7 @@ class Writer:
 
 @dataclass(frozen=True)
 class _Forced:
-    """A token that the grammar left no choice about, while the pass that tells its probability is still to come."""
+    """A token that was no choice, while the pass that tells its probability is still to come."""
 
     place: int
     """The token before it, counted in the row's pending ones."""
@@ -177,6 +180,7 @@ class _Values:
         self.keys = [[encoder.encode([key]) for key in prompt.keys] for prompt in prompts]
         self.pending = [[*encoder.encode(prompt.text), *keys[0]] for prompt, keys in zip(prompts, self.keys, strict=True)]
         self.forced: list[list[_Forced]] = [[] for _ in prompts]
+        self.implied: list[dict[int, str]] = [{} for _ in prompts]
         self.values: list[list[list[int]]] = [[[]] for _ in prompts]
         self.left = np.full(rows, writer.limits.value)
         self.states = np.full(rows, DONE)
@@ -232,7 +236,7 @@ class _Values:
             whole = torch.logsumexp(chosen / temperature, dim=-1)
             chosen = grammar.restrict(chosen, self.states[ready], self.left[ready])
             kept = torch.logsumexp(chosen / temperature, dim=-1) - whole
-            columns = [self.prompts[row].columns[len(self.values[row]) - 1] for row in ready.tolist()]
+            columns = [self._column(row) for row in ready.tolist()]
             self.kept[ready, columns] += kept.clamp(max=0).double().cpu().numpy()
         chances = self.warpers(None, chosen).softmax(-1).double().cumsum(-1)
         uniform = np.array([1 - self.streams[row].random() for row in ready.tolist()])
@@ -258,21 +262,32 @@ class _Values:
     def _follow(self, row: int) -> None:
         """Put the tokens that must come next behind the row's value, up to one that is to be drawn."""
         grammar = self.writer.grammar
-        column = self.prompts[row].columns[len(self.values[row]) - 1]
         while grammar and (only := grammar.only(self.states[row])):
             token, self.states[row] = only
-            self.forced[row].append(_Forced(len(self.pending[row]) - 1, token, column))
-            self.streams[row].random()  # a number for each token, drawn or not
-            self.tokens[row] += 1
-            self.left[row] -= 1
+            self._force(row, token)
             if token == self.quote:
                 self._end_value(row)
                 return
+
+    def _force(self, row: int, token: int) -> None:
+        """Put a token that is no choice behind the row's value; a pass that reads so far tells its probability."""
+        self.forced[row].append(_Forced(len(self.pending[row]) - 1, token, self._column(row)))
+        self.streams[row].random()  # a number for each token, drawn or not
+        self.tokens[row] += 1
+        self.left[row] -= 1
+        if token != self.quote:
             self.values[row][-1].append(token)
             self.pending[row].append(token)
 
+    def _column(self, row: int) -> int:
+        """The number of the column whose value is being written."""
+        return self.prompts[row].columns[len(self.values[row]) - 1]
+
     def _end_value(self, row: int) -> None:
         """Close a value and begin the next, if there is one."""
+        if self.writer.implied:
+            text = self.writer.encoder.decode_value(self.values[row][-1])
+            self.implied[row].update(self.writer.implied.get((self._column(row), text), {}))
         if len(self.values[row]) == len(self.keys[row]):
             self.unfinished.remove(row)
             self.pending[row] = self.pending[row] if self.forced[row] else []
@@ -282,17 +297,23 @@ class _Values:
         self._begin_value(row)
 
     def _begin_value(self, row: int) -> None:
-        """Read a value that is given, or make ready to draw one."""
-        prompt = self.prompts[row]
-        column = prompt.columns[len(self.values[row]) - 1]
-        if column in prompt.given:
-            self.values[row][-1] = self.writer.encoder.encode([prompt.given[column]])
+        """Read a value that is given, write one that is implied, or make ready to draw one."""
+        column, encoder = self._column(row), self.writer.encoder
+        if column in self.prompts[row].given:
+            self.values[row][-1] = encoder.encode([self.prompts[row].given[column]])
             self.pending[row] += self.values[row][-1]
             self._end_value(row)
             return
         self.left[row] = self.writer.limits.value
-        if grammar := self.writer.grammar:
-            self.states[row], self.kept[row, column] = grammar.starts[column], 0.0
+        grammar = self.writer.grammar
+        if grammar is None:
+            return
+        self.states[row], self.kept[row, column] = grammar.starts[column], 0.0
+        if column in self.implied[row]:
+            for token in encoder.encode([self.implied[row][column], QUOTE]):
+                self._force(row, token)
+            self._end_value(row)
+        else:
             self._follow(row)
 
     def _written(self, row: int) -> Written:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,10 +53,10 @@ def prompts(codec, order=(0, 1)):
     return lambda number: Prompt(["Human: \n"], keys, list(order))
 
 
-def draw(model, encoder, codec, n, limits=LIMITS, seed=0, ask=None, read=None, **decoding):
+def draw(model, encoder, codec, n, limits=LIMITS, seed=0, ask=None, read=None, implied=None, **decoding):
     chosen = Decoding(**decoding)
     grammar = Grammar.compile(codec, encoder) if chosen.form == "valid" else None
-    writer = Writer(model, encoder, limits, chosen, CPU.device, seed, grammar)
+    writer = Writer(model, encoder, limits, chosen, CPU.device, seed, grammar, implied or {})
     return sample_rows(writer, ask or prompts(codec), read or codec.read, n, compute=CPU)
 
 
@@ -233,3 +234,28 @@ def test_tokens_without_a_choice_cost_no_pass(monkeypatch, biased, easy_encoder,
     assert (rows, tokens) == (same_rows, same_tokens)
     np.testing.assert_allclose(left, same_left, rtol=1e-4)
     assert few < 0.8 * many
+
+
+def test_a_value_that_implies_another_leaves_it_no_choice(biased, easy_encoder):
+    """Oracle: the model's probability of every row that does not contradict the rule, by enumeration."""
+    implied = {(0, "7"): {1: "no"}, (0, "10"): {1: "yes"}}
+    expected = {
+        (n, y): share
+        for (n, y), share in chances(biased, easy_encoder, TOY, prompts(TOY)(0)).items()
+        if implied.get((0, n), {1: y}) == {1: y}
+    }
+    mass = sum(expected.values())
+    result = draw(biased, easy_encoder, TOY, 400, exact=True, max_tries=1000, batch_size=256, implied=implied)
+    found = Counter((str(row["n"]), row["y"]) for row in result.rows)
+    assert found.keys() <= expected.keys()
+    assert chisquare([found[values] for values in expected], np.array(list(expected.values())) / mass * 400).pvalue > 0.001
+    assert len(result.rows) / result.tried == pytest.approx(mass, rel=0.25)
+
+
+def test_what_is_given_is_not_overruled(biased, easy_encoder):
+    """Oracle: the condition, which the rule contradicts; and the rule, where it speaks of the cell that is drawn."""
+    implied = {(0, "7"): {1: "no"}}
+    for given in ({0: "7", 1: "yes"}, {0: "7"}):
+        ask = lambda number, given=given: replace(prompts(TOY)(number), given=given)  # noqa: E731
+        rows = draw(biased, easy_encoder, TOY, 20, ask=ask, implied=implied).rows
+        assert {(row["n"], row["y"]) for row in rows} == {(7, given.get(1, "no"))}
