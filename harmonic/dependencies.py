@@ -1,7 +1,7 @@
 """Which columns say one thing together: a code and its name, a town and its district."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,6 +39,10 @@ class Links:
         both = itertools.permutations(range(len(codes)), 2)
         pairs = [(known, wanted) for known, wanted in both if _lambda(codes[known], codes[wanted]) >= SURE]
         return cls(len(codes), np.array(pairs, dtype=np.int64).reshape(-1, 2))
+
+    def named(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """The pairs by the columns' names."""
+        return [(names[known], names[wanted]) for known, wanted in self.pairs.tolist()]
 
     @cached_property
     def groups(self) -> np.ndarray:

@@ -173,6 +173,7 @@ class Harmonic:
             "instructions": len(self.groups),
             **run.report(self.max_minutes),
             "epochs": -(-run.done // -(-len(self.groups) // training.batch_size)),
+            "links": self.links.named(self.schema.names),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "trained_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             **({"batch_size": training.batch_size, "accumulate": training.accumulate} if training is not recipe else {}),

@@ -98,6 +98,8 @@ def test_nothing_implies_an_empty_cell_where_none_may_be(towns):
 def test_rows_that_are_written_keep_what_values_imply(towns, quick_harmonic):
     """Oracle: the map of towns; the model has learnt next to nothing."""
     table = attach(towns[["town", "age", "state", "sex"]], schema(towns[["town", "age", "state", "sex"]]))
-    rows = quick_harmonic(steps=4, examples="crossovers", pool=8).fit(table, seed=0).sample(60, seed=0)
+    method = quick_harmonic(steps=4, examples="crossovers", pool=8).fit(table, seed=0)
+    rows = method.sample(60, seed=0)
+    assert method.report["links"] == [("town", "state")]
     assert len(set(rows["town"])) == len(TOWNS)
     assert [TOWNS[town] for town in rows["town"]] == rows["state"].tolist()

@@ -25,6 +25,8 @@ from harmonic.seed import derive_seed
 
 Form = Literal["valid", "given", "free"]
 
+MOST_LOGITS = 128
+"""Tokens of a row whose next-token probabilities are computed in one pass, at most: so many times the vocabulary is held."""
 STEP_COST = {"cpu": 2.0, "cuda": 64.0}
 """What a forward pass costs before its first token, in tokens of one row."""
 
@@ -205,7 +207,8 @@ class _Values:
         return [self._written(row) for row in range(len(self.prompts))]
 
     def _read(self, reader: Reader, width: int) -> torch.Tensor:
-        """Read so many of each row's settled tokens: logits (b, v) behind the last of them."""
+        """Read so many of each row's settled tokens, or fewer: logits (b, v) behind the last of them."""
+        width = min(width, min((token.place for tokens in self.forced for token in tokens), default=width) + MOST_LOGITS)
         chunks = [ids[:width] for ids in self.pending]
         self.pending = [ids[width:] for ids in self.pending]
         told = [(row, token) for row, tokens in enumerate(self.forced) for token in tokens if token.place < width]

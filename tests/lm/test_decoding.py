@@ -13,6 +13,7 @@ from test_segments import sentence_piece
 from harmonic.codec import QUOTE, RowCodec
 from harmonic.datasets import load_dataset
 from harmonic.errors import BadInput
+from harmonic.lm import decoding
 from harmonic.lm.decoding import STEP_COST, Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.reader import Reader
@@ -53,8 +54,8 @@ def prompts(codec, order=(0, 1)):
     return lambda number: Prompt(["Human: \n"], keys, list(order))
 
 
-def draw(model, encoder, codec, n, limits=LIMITS, seed=0, ask=None, read=None, implied=None, **decoding):
-    chosen = Decoding(**decoding)
+def draw(model, encoder, codec, n, limits=LIMITS, seed=0, ask=None, read=None, implied=None, **settings):
+    chosen = Decoding(**settings)
     grammar = Grammar.compile(codec, encoder) if chosen.form == "valid" else None
     writer = Writer(model, encoder, limits, chosen, CPU.device, seed, grammar, implied or {})
     return sample_rows(writer, ask or prompts(codec), read or codec.read, n, compute=CPU)
@@ -219,21 +220,25 @@ def test_exactness_needs_the_whole_distribution():
 
 
 def test_tokens_without_a_choice_cost_no_pass(monkeypatch, biased, easy_encoder, easy_codec):
-    """Oracle: the same rows, and the same probability left to each value, when every token is drawn; in more passes."""
+    """Oracle: the same rows, and the same probability left to each value, when every token is drawn; in more passes.
+
+    And when passes are cut short, so that few probabilities are computed in each.
+    """
     feed, passes = Reader.feed, []
     monkeypatch.setattr(Reader, "feed", lambda *args, **kwargs: passes.append(1) or feed(*args, **kwargs))
     order = tuple(range(len(easy_codec.schema.columns)))
     runs = []
-    for spelled_out in (False, True):
+    for most, spelled_out in ((128, False), (1, False), (128, True)):
+        monkeypatch.setattr(decoding, "MOST_LOGITS", most)
         if spelled_out:
             monkeypatch.setattr(Grammar, "only", lambda grammar, state: None)
         passes.clear()
         result = draw(biased, easy_encoder, easy_codec, 40, ask=prompts(easy_codec, order), batch_size=40)
         runs.append((result.rows, result.new_tokens, result.left, len(passes)))
-    (rows, tokens, left, few), (same_rows, same_tokens, same_left, many) = runs
-    assert (rows, tokens) == (same_rows, same_tokens)
-    np.testing.assert_allclose(left, same_left, rtol=1e-4)
-    assert few < 0.8 * many
+    for rows, tokens, left, _ in runs[1:]:
+        assert (rows, tokens) == runs[0][:2]
+        np.testing.assert_allclose(left, runs[0][2], rtol=1e-4)
+    assert runs[0][3] < 0.8 * runs[2][3]
 
 
 def test_a_value_that_implies_another_leaves_it_no_choice(biased, easy_encoder):
