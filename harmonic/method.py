@@ -60,7 +60,7 @@ class Sampling:
     """Put the prompt in the dialogue form of training; the published sampler leaves it off."""
     decoding: Decoding = field(default_factory=Decoding)
     engine: Engine = "torch"
-    """torch: our sampler; vllm: the same prompts and masks handed to vLLM, an extra, which draws what linked columns imply."""
+    """torch: our sampler; vllm: the same prompts and masks handed to vLLM, an extra, which draws implied values too."""
 
     def __post_init__(self) -> None:
         check_choice("method.sampling.prompts", self.prompts, Prompts)
