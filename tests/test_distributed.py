@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 SMALL = (
     *("dataset=wine", "method=harmonic", "model=scratch", "metrics=[validity]", "n_samples=30", "trainer.accelerator=cpu"),
     *("trainer.precision=32-true", "model.training.min_steps=4", "model.training.max_steps=4"),
-    *("model.training.batch_size=4", "model.training.accumulate=2", "method.sampling.draft_rows=30", "references=null"),
+    *("model.training.batch_size=4", "model.training.accumulate=2", "references=null"),
+    *("method.sampling.prompts=generated", "method.sampling.draft_rows=30"),
 )
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
