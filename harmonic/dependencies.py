@@ -16,8 +16,8 @@ SURE = 0.99
 """From this much of Goodman and Kruskal's lambda on, a column determines another."""
 ROWS = 50_000
 """Rows that are looked at, evenly over the table."""
-
-
+FEW = 1000
+"""Of these, what a pair is first tried on: most pairs of most tables are loose."""
 WITNESSES = 5
 """Rows of train that must say so before a value is taken to imply another: what fewer say would give them away."""
 Implied = Mapping[tuple[int, str], Mapping[int, str]]
@@ -36,8 +36,10 @@ class Links:
         """Those of a table."""
         seen = table.iloc[:: max(1, len(table) // ROWS)]
         codes = [pd.factorize(seen[name], use_na_sentinel=False)[0].astype(np.int64) for name in seen]
+        few = [column[:: max(1, len(seen) // FEW)] for column in codes]
         both = itertools.permutations(range(len(codes)), 2)
-        pairs = [(known, wanted) for known, wanted in both if _lambda(codes[known], codes[wanted]) >= SURE]
+        near = [(known, wanted) for known, wanted in both if _wrong(few[known], few[wanted]) <= 0.1 * _least(few[wanted])]
+        pairs = [(known, wanted) for known, wanted in near if _lambda(codes[known], codes[wanted]) >= SURE]
         return cls(len(codes), np.array(pairs, dtype=np.int64).reshape(-1, 2))
 
     def named(self, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -53,19 +55,26 @@ class Links:
         graph = coo_array((np.ones(len(self.pairs)), self.pairs.T), shape=(self.columns, self.columns))
         return pd.factorize(connected_components(graph, directed=False)[1])[0].astype(np.int64)
 
+    @cached_property
+    def one_way(self) -> list[tuple[int, int]]:
+        """The pairs whose second column does not determine the first."""
+        pairs = [(known, wanted) for known, wanted in self.pairs.tolist()]
+        return [(known, wanted) for known, wanted in pairs if (wanted, known) not in set(pairs)]
+
     def in_order(self, order: list[int]) -> list[int]:
         """An order of the columns in which what determines comes before what it determines; the last one stays the last.
 
         A town that is written behind its state would have to be one of that state's; a state behind its town has no choice.
         """
-        order = list(order)
-        pairs = set(map(tuple, self.pairs.tolist()))
-        one_way = sorted((known, wanted) for known, wanted in pairs if (wanted, known) not in pairs and known != order[-1])
-        for _ in one_way:  # a pass for each link that a chain can have
-            for known, wanted in one_way:
-                first, second = order.index(wanted), order.index(known)
-                if first < second:
-                    order[first], order[second] = known, wanted
+        order, places = list(order), {column: place for place, column in enumerate(order)}
+        for _ in self.one_way:  # a pass for each link that a chain can have
+            behind = [pair for pair in self.one_way if places[pair[1]] < places[pair[0]] and pair[0] != order[-1]]
+            if not behind:
+                break
+            for known, wanted in behind:
+                first, second = sorted((places[known], places[wanted]))
+                order[first], order[second] = known, wanted
+                places[known], places[wanted] = first, second
         return order
 
     def implied(self, table: pd.DataFrame, codec: RowCodec, *, empty: bool = True) -> Implied:
@@ -94,10 +103,18 @@ def _lambda(known: np.ndarray, wanted: np.ndarray) -> float:
 
     A value of `known` that occurs once tells nothing: its row is guessed wrong.
     """
-    least = len(wanted) - np.bincount(wanted).max()
-    if not least:
-        return 0.0
+    least = _least(wanted)
+    return float(1 - _wrong(known, wanted, alone=1) / least) if least else 0.0
+
+
+def _least(wanted: np.ndarray) -> int:
+    """Rows that the most frequent value is wrong for."""
+    return len(wanted) - int(np.bincount(wanted).max())
+
+
+def _wrong(known: np.ndarray, wanted: np.ndarray, alone: int = 0) -> int:
+    """Rows that the most frequent value beside theirs of `known` is wrong for; so are those of values of `alone` rows."""
     pairs, counts = np.unique(known * (wanted.max() + 1) + wanted, return_counts=True)
     most = np.zeros(known.max() + 1, dtype=np.int64)
     np.maximum.at(most, pairs // (wanted.max() + 1), counts)
-    return float(1 - (len(wanted) - most[most > 1].sum()) / least)
+    return len(wanted) - int(most[most > alone].sum())
