@@ -28,7 +28,7 @@ LAYERS = {
     ),
     "training": ("training", "sharding"),
     "data": ("bundled", "download", "parquet", "hygiene", "datasets"),
-    "text": ("codec", "index", "neighbours", "examples", "conditions"),
+    "text": ("codec", "index", "neighbours", "dependencies", "examples", "conditions"),
     "lm": ("lm",),
     "method": ("method", "instructions"),
     "baselines": ("baselines",),

@@ -64,10 +64,14 @@ def test_tokens_stand_for_what_the_decoder_makes_of_them(encoder):
 
 
 def test_every_cut_of_a_valid_text_is_allowed(encoder, grammar):
-    """Oracle: the pattern; all sequences of up to three digit-like tokens and a quote, cut in any way the vocabulary has."""
+    """Oracle: the pattern; all sequences of up to three digit-like tokens and a quote, cut in any way the vocabulary has.
+
+    Bytes that stand for what has a token of its own are left out: nobody writes with them.
+    """
     quote = encoder.encode([QUOTE])[0]
     texts = token_bytes(encoder.tokenizer)
     pieces = [token for token, text in enumerate(texts) if text and re.fullmatch(rb"[-0-9.]{1,3}", text)]
+    pieces = [t for t in pieces if texts.count(texts[t]) == 1 or encoder.encode([texts[t].decode()]) == [t]]
     allowed = re.compile(value_pattern(RowCodec(SCHEMA), COLUMNS[1]))
     tried = 0
     for length in range(4):
