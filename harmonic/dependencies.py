@@ -36,7 +36,8 @@ class Links:
         """Those of a table."""
         seen = table.iloc[:: max(1, len(table) // ROWS)]
         codes = [pd.factorize(seen[name], use_na_sentinel=False)[0].astype(np.int64) for name in seen]
-        few = [column[:: max(1, len(seen) // FEW)] for column in codes]
+        drawn = np.random.default_rng(0).permutation(len(seen))[:FEW]
+        few = [column[drawn] for column in codes]
         both = itertools.permutations(range(len(codes)), 2)
         near = [(known, wanted) for known, wanted in both if _wrong(few[known], few[wanted]) <= 0.1 * _least(few[wanted])]
         pairs = [(known, wanted) for known, wanted in near if _lambda(codes[known], codes[wanted]) >= SURE]

@@ -39,8 +39,18 @@ def test_a_town_and_its_state_are_linked(towns):
 
 
 def test_a_chain_is_one_group(towns):
+    """Oracle: the map of towns to states, and that of states to capitals."""
     towns["capital"] = towns["state"].map({7: "Stuttgart", 1: "Kiel", 16: None})
     assert Links.of(towns).groups.tolist() == [0, 1, 0, 2, 3, 0]
+
+
+def test_long_tables_are_tried_on_a_few_rows_first():
+    """Oracle: the table: one row in two hundred contradicts the link, and one in five the other column's."""
+    rng = np.random.default_rng(0)
+    code = rng.integers(0, 30, 60_000)
+    name, loose = code // 2, np.where(rng.random(60_000) < 0.2, rng.integers(0, 15, 60_000), code // 2)
+    name[::200] += 1
+    assert Links.of(pd.DataFrame({"code": code, "name": name, "loose": loose})).pairs.tolist() == [[0, 1]]
 
 
 def test_lambda_by_hand():

@@ -195,7 +195,8 @@ class _Values:
         """All rows to their ends."""
         reader = Reader(self.writer.model, len(self.prompts), self.writer.encoder.tokenizer.pad_token_id, self.writer.device)
         for row in range(len(self.prompts)):
-            self._begin_value(row)
+            if not self._begin_value(row):
+                self._end_value(row)
         width = max(map(len, self.pending))
         while any(self.pending):
             logits = self._read(reader, width)
@@ -250,27 +251,27 @@ class _Values:
         return np.asarray(drawn)
 
     def _take(self, row: int, token: int) -> None:
-        """Put the token drawn behind the row's value."""
+        """Put the token drawn behind the row's value, and what must follow it."""
         self.tokens[row] += 1
         self.left[row] -= 1
-        ended = token == self.quote
-        if not ended:
+        if token != self.quote:
             self.values[row][-1].append(token)  # a value without an end is cut, and read for what it is
-        if ended or not (self.left[row] or self.writer.grammar):
-            self._end_value(row)
-            return
-        self.pending[row] = [token]
-        self._follow(row)
+            if self.left[row] or self.writer.grammar:
+                self.pending[row] = [token]
+                if self._follow(row):
+                    return
+        self._end_value(row)
 
-    def _follow(self, row: int) -> None:
-        """Put the tokens that must come next behind the row's value, up to one that is to be drawn."""
+    def _follow(self, row: int) -> bool:
+        """Put the tokens that must come next behind the row's value, up to its end or a token that is to be drawn: whether
+        there is one."""
         grammar = self.writer.grammar
         while grammar and (only := grammar.only(self.states[row])):
             token, self.states[row] = only
             self._force(row, token)
             if token == self.quote:
-                self._end_value(row)
-                return
+                return False
+        return True
 
     def _force(self, row: int, token: int) -> None:
         """Put a token that is no choice behind the row's value; a pass that reads so far tells its probability."""
@@ -287,37 +288,35 @@ class _Values:
         return self.prompts[row].columns[len(self.values[row]) - 1]
 
     def _end_value(self, row: int) -> None:
-        """Close a value and begin the next, if there is one."""
-        if self.writer.implied:
-            text = self.writer.encoder.decode_value(self.values[row][-1])
-            self.implied[row].update(self.writer.implied.get((self._column(row), text), {}))
-        if len(self.values[row]) == len(self.keys[row]):
-            self.unfinished.remove(row)
-            self.pending[row] = self.pending[row] if self.forced[row] else []
-            return
-        self.pending[row] += [self.quote, *self.keys[row][len(self.values[row])]]
-        self.values[row].append([])
-        self._begin_value(row)
+        """Close a value, and begin the next ones up to one of which something is to be drawn, or the row's end."""
+        while True:
+            if self.writer.implied:
+                text = self.writer.encoder.decode_value(self.values[row][-1])
+                self.implied[row].update(self.writer.implied.get((self._column(row), text), {}))
+            if len(self.values[row]) == len(self.keys[row]):
+                self.unfinished.remove(row)
+                self.pending[row] = self.pending[row] if self.forced[row] else []
+                return
+            self.pending[row] += [self.quote, *self.keys[row][len(self.values[row])]]
+            self.values[row].append([])
+            if self._begin_value(row):
+                return
 
-    def _begin_value(self, row: int) -> None:
-        """Read a value that is given, write one that is implied, or make ready to draw one."""
+    def _begin_value(self, row: int) -> bool:
+        """Read a given value, write an implied one, or make ready to draw one: whether a token is to be drawn."""
         column, encoder = self._column(row), self.writer.encoder
         if column in self.prompts[row].given:
             self.values[row][-1] = encoder.encode([self.prompts[row].given[column]])
             self.pending[row] += self.values[row][-1]
-            self._end_value(row)
-            return
+            return False
         self.left[row] = self.writer.limits.value
-        grammar = self.writer.grammar
-        if grammar is None:
-            return
-        self.states[row], self.kept[row, column] = grammar.starts[column], 0.0
-        if column in self.implied[row]:
-            for token in encoder.encode([self.implied[row][column], QUOTE]):
-                self._force(row, token)
-            self._end_value(row)
-        else:
-            self._follow(row)
+        if grammar := self.writer.grammar:
+            self.states[row], self.kept[row, column] = grammar.starts[column], 0.0
+            if column in self.implied[row]:
+                for token in encoder.encode([self.implied[row][column], QUOTE]):
+                    self._force(row, token)
+                return False
+        return self._follow(row)
 
     def _written(self, row: int) -> Written:
         decode = self.writer.encoder.decode_value
