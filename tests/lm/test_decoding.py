@@ -264,3 +264,11 @@ def test_what_is_given_is_not_overruled(biased, easy_encoder):
         ask = lambda number, given=given: replace(prompts(TOY)(number), given=given)  # noqa: E731
         rows = draw(biased, easy_encoder, TOY, 20, ask=ask, implied=implied).rows
         assert {(row["n"], row["y"]) for row in rows} == {(7, given.get(1, "no"))}
+
+
+def test_a_row_of_hundreds_of_given_cells_is_written(biased, easy_encoder):
+    """Oracle: the cells that were given; Python's limit is a thousand calls within each other."""
+    keys = [TOY.key(0, first=False)] * 700
+    ask = lambda number: Prompt(["Human: \n"], keys, list(range(700)), dict.fromkeys(range(699), "7"))  # noqa: E731
+    (row,) = draw(biased, easy_encoder, TOY, 1, ask=ask, read=lambda text: {"text": text}, form="given").rows
+    assert row["text"].startswith(f"{keys[0]}7{QUOTE}" * 699 + keys[0])
