@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ class Store:
         too; another machine's is left alone, in case locks do not reach that far.
         """
         target = self.folder(stage, key)
-        for left in target.parent.glob(f"{target.name}.{platform.node()}-*{ASIDE}"):
+        for left in _left_aside(target):
             shutil.rmtree(left, ignore_errors=True)
         aside = _aside(target)
         aside.mkdir(parents=True)
@@ -123,6 +124,11 @@ def _aside(path: Path) -> Path:
     return path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}{ASIDE}")
 
 
+def _left_aside(path: Path) -> list[Path]:
+    """What processes of this machine have begun to write for `path` and not renamed."""
+    return list(path.parent.glob(f"{escape(f'{path.name}.{platform.node()}-')}*{ASIDE}"))
+
+
 def _flush(folder: Path) -> None:
     """Hand a folder's files to the disk, so that a machine that goes down cannot leave a name without its content."""
     for path in [*folder.rglob("*"), folder]:
@@ -134,17 +140,19 @@ def _flush(folder: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """A text file that is the old one or the new one, never half of either."""
+    """A text file that is the old one or the new one, never half of either; one process of a machine writes it at a time."""
     _replace(path, lambda aside: aside.write_text(text))
 
 
 def copy_atomically(source: Path, path: Path) -> None:
-    """A copy that is whole, or the file that was there before."""
+    """A copy that is whole, or the file that was there before; one process of a machine makes it at a time."""
     _replace(path, lambda aside: shutil.copyfile(source, aside))
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in _left_aside(path):  # by a process that was killed
+        left.unlink(missing_ok=True)
     aside = _aside(path)
     try:
         write(aside)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harmonic import store as store_module
-from harmonic.store import DONE, Store, check_writable, copy_atomically, stage_key, write_atomically
+from harmonic.store import ASIDE, DONE, Store, check_writable, copy_atomically, stage_key, write_atomically
 
 
 def save(text):
@@ -143,6 +143,26 @@ def test_a_text_file_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
     write_atomically(path, "new")
     assert path.read_text() == "new"
     assert [file.name for file in path.parent.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize("name", ["record.json", "rows[1].csv"])
+def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path, name):
+    """Oracle: the folder's listing; a process that SIGKILL hits halfway has no chance to tidy up."""
+    path = tmp_path / name
+    dying = f"""
+import os, signal
+from pathlib import Path
+from harmonic.store import _replace
+def half(aside):
+    aside.write_text("ha")
+    os.kill(os.getpid(), signal.SIGKILL)
+_replace(Path({str(path)!r}), half)
+"""
+    assert subprocess.run([sys.executable, "-c", dying], check=False).returncode == -signal.SIGKILL
+    (elsewhere := tmp_path / f"{name}.elsewhere-1{ASIDE}").touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    write_atomically(path, "whole")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "whole", elsewhere.name: ""}
 
 
 CLAIMANT = """
