@@ -1,6 +1,7 @@
 """HARMONIC: a language model fine-tuned on nearest-neighbour instructions (Wang et al., NeurIPS 2024)."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -26,10 +27,11 @@ from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
 from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.planning import within_memory
-from harmonic.lm.sampler import Generation, complete_rows, sample_rows
+from harmonic.lm.sampler import Generation, Keeps, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
+from harmonic.rejection import FOLDS, Discriminator
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table, schema_of
 from harmonic.training import Compute, loss_curve
@@ -56,6 +58,11 @@ class Sampling:
     neighbours for crossovers on tables of more than `draft_rows` rows, whose pools are wide enough to do without a draft."""
     draft_rows: int = 2000
     """Under prompts=generated, how many rows are written first: as many as train has, but no more than this."""
+    keep: float | Literal["auto"] | None = "auto"
+    """Of the rows it writes, the share that is kept: those that a classifier takes for train's, see
+    `harmonic.rejection.Discriminator`. null: all. auto: half of them on tables of more than `draft_rows` rows."""
+    trial_rows: int = 4000
+    """Rows that are written for the classifier to learn from: as many as train has, but no more than this."""
     wrapped: bool = True
     """Put the prompt in the dialogue form of training; the published sampler leaves it off."""
     decoding: Decoding = field(default_factory=Decoding)
@@ -66,6 +73,11 @@ class Sampling:
         check_choice("method.sampling.prompts", self.prompts, Prompts)
         check_choice("method.sampling.engine", self.engine, Engine)
         check_at_least("method.sampling.draft_rows", self.draft_rows, 2)
+        check_at_least("method.sampling.trial_rows", self.trial_rows, FOLDS)
+        if self.keep not in (None, "auto") and not (isinstance(self.keep, float) and 0 < self.keep < 1):
+            raise BadInput(
+                f"method.sampling.keep must be auto, null for all rows, or lie between 0 and 1, but is {self.keep}."
+            )
 
 
 class Harmonic:
@@ -75,8 +87,8 @@ class Harmonic:
         model: the language model, or "base" (the shipped one), "scratch", a hub id or a folder.
         k: examples per instruction.
         examples: what they are, see `harmonic.examples.make_examples`: real neighbours, or crossovers of them.
-        pool: how many neighbours crossovers are made of; if not given, a hundredth of train's rows, but 10 to 250. One less
-            than train has rows at most.
+        pool: how many neighbours crossovers are made of; if not given, ten, but on tables of more than
+            `sampling.draft_rows` rows a fiftieth of them, 10 to 500. One less than train has rows at most.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
         neighbour_search: exact or approximate, see `harmonic.neighbours.mixed_neighbours`; if not given, exact on tables of
             100 000 rows or fewer, and on larger ones where the run's instructions are few.
@@ -223,15 +235,20 @@ class Harmonic:
     @property
     def _group_size(self) -> int:
         rows = len(self.train)
-        return self.k if self.examples == "neighbours" else min(self.pool or min(max(10, rows // 100), 250), rows - 1)
+        usual = min(max(10, rows // 50), 500) if self._is_large else 10
+        return self.k if self.examples == "neighbours" else min(self.pool or usual, rows - 1)
 
     @property
     def _prompts(self) -> Prompts:
         """Where examples come from, once the table is known."""
         if self.sampling.prompts != "auto":
             return self.sampling.prompts
-        large = self.examples == "crossovers" and len(self.train) > self.sampling.draft_rows
-        return "neighbours" if large else "generated"
+        return "neighbours" if self._is_large else "generated"
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether train has rows enough for pools that are wide, and for a classifier."""
+        return self.examples == "crossovers" and len(self.train) > self.sampling.draft_rows
 
     @property
     def _draws_first(self) -> bool:
@@ -271,8 +288,9 @@ class Harmonic:
         return (self._bare_prompt(number, seed, self._train_source).text for number in range(n))
 
     def rows_written(self, n: int) -> int:
-        """How many rows `sample` has the model write for n, the draft included."""
-        return n + (self._draft_size if self._prompts == "generated" else 0)
+        """How many rows `sample` has the model write for n, those included that are not kept or not returned."""
+        drafted = self._draft_size if self._prompts == "generated" else 0
+        return drafted + (n if self._keep is None else self._trial_size + math.ceil(n / self._keep))
 
     def sample(
         self, n: int, *, seed: int, work_dir: Path | None = None, conditions: pd.DataFrame | None = None
@@ -294,11 +312,14 @@ class Harmonic:
             return self._complete(Conditions.of(conditions, self.codec, "conditions"), seed, work_dir, empty=True)
         writer = self.writer(self.sampling.decoding, seed)
         source, draft = self._source(writer, seed, work_dir)
-        generation = self._write(writer, n, source, work_dir)
+        keeps, trial = self._keeps(writer, source, work_dir)
+        generation = self._write(writer, n, source, work_dir, keeps)
         self.prompt_rows = self._real_rows([self.shown_rows(number, seed, source) for number in generation.numbers], source)
-        return self._table(generation, draft)
+        return self._table(generation, draft=draft, trial=trial)
 
-    def _write(self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None) -> Generation:
+    def _write(
+        self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None, keeps: Keeps | None = None
+    ) -> Generation:
         return sample_rows(
             writer,
             lambda number: self.prompt(number, writer.seed, source),
@@ -306,7 +327,22 @@ class Harmonic:
             n,
             compute=self.compute,
             work_dir=work_dir,
+            keeps=keeps,
         )
+
+    def _keeps(
+        self, writer: Writer | VllmWriter, source: Source, work_dir: Path | None
+    ) -> tuple[Keeps | None, Generation | None]:
+        """Which rows are kept, and the writing of those that it was learnt from; neither where all are."""
+        if self._keep is None:
+            return None, None
+        writer.prepare()
+        trying = replace(writer, seed=derive_seed(writer.seed, "trial"))
+        trial = self._write(trying, self._trial_size, source, work_dir / "trial" if work_dir else None)
+        encoder = Encoder.fit(self.train, self.schema)
+        discriminator = Discriminator.fit(self.train, self._rows(trial.rows), encoder, self._keep, trying.seed)
+        self.report["rejection"] = discriminator.report
+        return lambda rows, numbers: discriminator.keeps(self._rows(rows), numbers), trial
 
     def _source(self, writer: Writer | VllmWriter, seed: int, work_dir: Path | None) -> tuple[Source, Generation | None]:
         """The rows that examples are made of, and how they were written if the method wrote them."""
@@ -317,12 +353,23 @@ class Harmonic:
         draft = self._write(drafting, self._draft_size, self._train_source, work_dir / "draft" if work_dir else None)
         encoder = Encoder.fit(self.train, self.schema)
         size = self.groups.neighbours.shape[1]
-        rows = self._rows(draft)
+        rows = self._rows(draft.rows)
         return Source.of_generated(rows, encoder, self.codec, size, within_class=self._within_class), draft
 
     @property
     def _train_source(self) -> Source:
         return Source(self.train, self.cells, self.groups)
+
+    @property
+    def _keep(self) -> float | None:
+        """The share of the written rows that is kept, once the table is known; None for all of them."""
+        if self.sampling.keep == "auto":
+            return 0.5 if self._is_large else None
+        return self.sampling.keep
+
+    @property
+    def _trial_size(self) -> int:
+        return min(len(self.train), self.sampling.trial_rows)
 
     @property
     def _draft_size(self) -> int:
@@ -368,23 +415,25 @@ class Harmonic:
         read = self.codec.read
         generation = complete_rows(writer, prompt, read, len(conditions), compute=self.compute, work_dir=work_dir)
         self.prompt_rows = self._real_rows(list(shown), source)
-        return conditions.keep(self._table(generation, draft), self.schema)
+        return conditions.keep(self._table(generation, draft=draft), self.schema)
 
     @property
     def _within_class(self) -> bool:
         """Whether the examples of a row are of its class."""
         return self.schema.task != "regression" and self.label_rule == "same_class"
 
-    def _table(self, generation: Generation, draft: Generation | None) -> pd.DataFrame:
+    def _table(self, generation: Generation, **before: Generation | None) -> pd.DataFrame:
+        """The rows of a generation; it and those before it go into the report."""
         self.report |= {"generation": generation.counts(), "masks": generation.by_column(self.schema.names)}
         self.report["tokens_sample"] = generation.tokens
-        if draft is not None:
-            self.report["draft"] = draft.counts()
-            self.report["tokens_sample"] += draft.tokens
-        return self._rows(generation)
+        for name, earlier in before.items():
+            if earlier is not None:
+                self.report[name] = earlier.counts()
+                self.report["tokens_sample"] += earlier.tokens
+        return self._rows(generation.rows)
 
-    def _rows(self, generation: Generation) -> pd.DataFrame:
-        return coerce(pd.DataFrame(generation.rows, columns=self.schema.names), self.schema, "the generated rows")
+    def _rows(self, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+        return coerce(pd.DataFrame(rows, columns=self.schema.names), self.schema, "the generated rows")
 
     def writer(self, decoding: Decoding, seed: int, *, empty: bool = True) -> Writer | VllmWriter:
         """The model as a writer of rows; with `empty` off, of rows without empty cells."""

@@ -121,15 +121,16 @@ def test_generated_rows_are_the_same_for_a_seed_also_after_a_kill(generated, eas
 
 
 def test_a_draft_is_as_large_as_train_at_most(easy_table):
-    method = Harmonic(sampling=Sampling("generated", draft_rows=7)).prepare(easy_table, seed=0)
+    method = Harmonic(sampling=Sampling("generated", draft_rows=7, keep=None)).prepare(easy_table, seed=0)
     assert method.rows_written(100) == 107
     assert Harmonic().prepare(easy_table, seed=0).rows_written(100) == 100 + len(easy_table)
     assert Harmonic(sampling=Sampling("neighbours")).prepare(easy_table, seed=0).rows_written(100) == 100
 
 
 def test_a_large_table_has_wide_pools_and_no_draft(easy_table):
-    """Oracle: a hundredth of the rows, between 10 and 250; real neighbours are shown by nobody who did not ask for them."""
-    for rows, pool, written in ((40, 10, 140), (2000, 20, 2100), (2001, 20, 100), (30_000, 250, 100)):
+    """Oracle: a fiftieth of the rows, at most 500; two rows are written for one, and a trial's; nobody is shown real
+    neighbours who did not ask for them."""
+    for rows, pool, written in ((40, 10, 140), (2000, 10, 2100), (2001, 40, 2201), (30_000, 500, 4200)):
         table = attach(easy_table.sample(rows, replace=True, random_state=0, ignore_index=True), schema_of(easy_table))
         method = Harmonic(max_instructions=5).prepare(table, seed=0)
         assert method.groups.neighbours.shape[1] == pool

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from harmonic import codec, method
+from harmonic import codec, method, rejection
 from harmonic.codec import RowTexts
 from harmonic.errors import BadInput, SamplingFailed
 from harmonic.keys import fit_key
@@ -223,6 +223,56 @@ def test_each_row_comes_with_the_rows_its_prompt_showed(learnt, easy_table, quic
         assert values["size"] == rows["size"].iloc[place]
         shown = [json.loads(line.partition(": ")[2]) for line in prompt.splitlines() if line.startswith("Example")]
         assert shown == [known[row] for row in method.prompt_rows[place]]
+
+
+def test_rows_are_turned_down_that_a_classifier_tells_from_trains(learnt, quick_harmonic, easy_table, tmp_path, monkeypatch):
+    """Oracle: the tries that were kept, written again; the same from the shards of an earlier run."""
+    monkeypatch.setattr(rejection, "LEAST_IN_LEAF", 1.0)
+    learnt.save(tmp_path)
+    decoding = Decoding(temperature=0.7)
+    method = quick_harmonic(sampling=Sampling("neighbours", keep=0.4, trial_rows=30, decoding=decoding)).load(tmp_path)
+    rows = method.sample(50, seed=3, work_dir=tmp_path / "work")
+    generation, trial = method.report["generation"], method.report["trial"]
+    assert generation["kept"] == len(rows) == 50
+    assert generation["turned_down"] > 20
+    assert (trial["kept"], method.report["rejection"]["written"]) == (30, 30)
+    told = [part[kind] for part in (generation, trial) for kind in ("new_tokens", "prompt_tokens")]
+    assert method.report["tokens_sample"] == sum(told)
+    tries = range(generation["tried"])
+    with torch.inference_mode():
+        written = method.writer(decoding, 3).write([method.prompt(number, 3) for number in tries], tries)
+    every = coerce(pd.DataFrame([method.codec.read(row.text) for row in written]), method.schema, "tries")
+    shown = [method.shown_rows(number, 3).tolist() for number in tries]
+    left = iter(tries)
+    for place in range(50):  # each is one of the tries behind the one before it
+        row, its_shown = rows.iloc[place], method.prompt_rows[place].tolist()
+        assert any(shown[number] == its_shown and every.iloc[number].equals(row) for number in left)
+    again = method.sample(50, seed=3, work_dir=tmp_path / "work")
+    pd.testing.assert_frame_equal(again, rows)
+    assert method.rows_written(50) == 30 + 125
+
+
+@pytest.mark.parametrize("keep", [0.0, 1.0, 1, "half"])
+def test_a_share_that_is_none(one_sentence, keep):
+    """Oracle: one sentence that names the option."""
+    with pytest.raises(BadInput, match=r"method\.sampling\.keep") as caught:
+        Sampling(keep=keep)
+    one_sentence(caught.value)
+
+
+def test_large_tables_are_written_twice_over(easy_table):
+    """Oracle: the definition of auto; a table is large where it has more rows than a draft would."""
+    by_size = {
+        (draft_rows, kind): Harmonic(examples=kind, sampling=Sampling(draft_rows=draft_rows)).prepare(easy_table, seed=0)
+        for draft_rows in (39, 40)
+        for kind in ("crossovers", "neighbours")
+    }
+    assert {key: method.rows_written(100) for key, method in by_size.items()} == {
+        (39, "crossovers"): 40 + 200,
+        (40, "crossovers"): 100 + 40,
+        (39, "neighbours"): 100 + 39,
+        (40, "neighbours"): 100 + 40,
+    }
 
 
 def test_which_calls_tell_what_was_shown(learnt, easy_table):

@@ -34,7 +34,7 @@ class Workload:
     fit_seed: int
     sample_seed: int
     rows: int
-    """To be written, a draft included."""
+    """To be written, those included that are not kept or not returned."""
     lengths: list[list[float]]
     """Of each planned batch, the tokens of each instruction with its answer and end."""
     loss_tokens: list[float]

@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +26,9 @@ SHARD = 256
 """Tries whose rows are kept together: what a kill costs at most."""
 MORE = 1.1
 """Tries are planned for so many times the rows that are missing, at the rate of valid rows so far."""
+
+
+Keeps = Callable[[Sequence[dict[str, Any]], Sequence[int]], np.ndarray]
 
 
 class RowWriter(Protocol):
@@ -57,6 +61,8 @@ class Generation:
     numbers: list[int] = field(default_factory=list)
     """The try that each row came of."""
     tried: int = 0
+    turned_down: int = 0
+    """Valid rows that were not kept."""
     rejected: Counter[str] = field(default_factory=Counter)
     """Rejected rows by reason."""
     new_tokens: int = 0
@@ -80,7 +86,8 @@ class Generation:
         return {
             "tried": self.tried,
             "kept": len(self.rows),
-            "validity": len(self.rows) / self.tried if self.tried else None,
+            **({"turned_down": self.turned_down} if self.turned_down else {}),
+            "validity": (len(self.rows) + self.turned_down) / self.tried if self.tried else None,
             "new_tokens": self.new_tokens,
             "prompt_tokens": self.prompt_tokens,
             "rejected": dict(self.rejected.most_common()),
@@ -115,6 +122,7 @@ def sample_rows(
     *,
     compute: Compute,
     work_dir: Path | None = None,
+    keeps: Keeps | None = None,
 ) -> Generation:
     """Exactly n valid rows: the first n that are valid in the order of the tries, whatever the batches were.
 
@@ -127,6 +135,7 @@ def sample_rows(
         n: rows wanted.
         compute: device and precision.
         work_dir: where shards go, and where a run that was killed is taken up again; none are written without it.
+        keeps: valid rows and the numbers of their tries, to whether each is kept; if not given, all are.
 
     Raises:
         SamplingFailed: n rows were not to be had; the message counts the reasons and shows what the model wrote.
@@ -136,19 +145,21 @@ def sample_rows(
     limit = max(PATIENCE, int(n * writer.decoding.max_tries))
     with progress_bar("sampling", n) as bar:
         while len(result.rows) < n:
-            if result.tried >= limit or (result.tried >= PATIENCE and not result.rows):
+            if result.tried >= limit or (result.tried >= PATIENCE and not result.rows and not result.turned_down):
                 raise SamplingFailed(_failure(result, n, limit))
             rate = len(result.rows) / result.tried if result.rows else 1.0
             wanted = math.ceil((n - len(result.rows)) / rate * (MORE if result.tried else 1.0))
             tries = range(result.tried, result.tried + min(wanted, limit - result.tried))
             before = len(result.rows)
-            for written in _next_shards(writer, prompt, tries, compute, work_dir):
+            shards = _next_shards(writer, prompt, tries, compute, work_dir)
+            for written, kept in zip(shards, _kept(shards, tries[0], read, keeps), strict=True):
                 if len(result.rows) < n:
                     number = result.tried
                     rows = _readable(written, read, writer.decoding.exact, result)
-                    result.rows += rows
-                    result.numbers += [number] * len(rows)
-            bar.set_postfix(valid=f"{len(result.rows) / result.tried:.0%}", refresh=False)
+                    result.turned_down += 0 if kept else len(rows)
+                    result.rows += rows if kept else []
+                    result.numbers += [number] * len(rows) if kept else []
+            bar.set_postfix(valid=f"{(len(result.rows) + result.turned_down) / result.tried:.0%}", refresh=False)
             bar.update(len(result.rows) - before)
     return result
 
@@ -239,6 +250,19 @@ def _shard(
     if file:
         write_atomically(file, json.dumps([asdict(row) for row in whole]))
     return whole
+
+
+def _kept(shards: list[Written], first: int, read: Callable[[str], dict[str, Any]], keeps: Keeps | None) -> np.ndarray:
+    """Which tries, the first of which has this number, are kept if they are valid, bool, shape (tries,)."""
+    kept = np.ones(len(shards), dtype=bool)
+    if keeps is not None:
+        rows = {}
+        for place, written in enumerate(shards):
+            with suppress(Unreadable):
+                rows[place] = read(written.text)
+        if rows:
+            kept[list(rows)] = keeps(list(rows.values()), [first + place for place in rows])
+    return kept
 
 
 def _readable(

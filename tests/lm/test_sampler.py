@@ -84,10 +84,10 @@ def keep(text):
     return {"text": text}
 
 
-def write(model, encoder, ask, n, read=keep, seed=0, limits=LIMITS, form="given", codec=None, work_dir=None, **decoding):
+def write(model, encoder, ask, n, read=keep, seed=0, limits=LIMITS, form="given", codec=None, where=None, **decoding):
     grammar = Grammar.compile(codec, encoder) if codec else None
     writer = Writer(model, encoder, limits, Decoding(form, **decoding), CPU.device, seed, grammar)
-    return sample_rows(writer, ask, read, n, compute=CPU, work_dir=work_dir)
+    return sample_rows(writer, ask, read, n, compute=CPU, **(where or {}))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -277,16 +277,41 @@ def test_a_run_that_was_killed_gives_the_same_rows(digits, easy_encoder, ask, tm
 
     model.forward = dying
     with pytest.raises(RuntimeError, match="killed"):
-        write(model, easy_encoder, ask, 60, batch_size=8, work_dir=tmp_path)
+        write(model, easy_encoder, ask, 60, batch_size=8, where={"work_dir": tmp_path})
     kept = sorted(tmp_path.glob("tries-*.json"))
     assert 0 < len(kept) < 4
     before = {file: file.read_text() for file in kept}
-    result = write(digits(), easy_encoder, ask, 60, batch_size=8, work_dir=tmp_path)
+    result = write(digits(), easy_encoder, ask, 60, batch_size=8, where={"work_dir": tmp_path})
     assert result.rows == whole.rows
     assert result.numbers == whole.numbers == list(range(60))
     assert result.counts() == whole.counts()
     assert all(file.read_text() == text for file, text in before.items())
     assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("batch_size", [8, 16])
+def test_valid_rows_that_are_not_kept_are_made_up_for(digits, easy_encoder, ask, tmp_path, monkeypatch, batch_size):
+    """Oracle: a run that keeps all, filtered afterwards; taken up again from its shards too."""
+    monkeypatch.setattr(sampler, "SHARD", 16)
+
+    def read(text):
+        if text.count("7") > 2:
+            raise Unreadable("sevens")
+        return {"text": text}
+
+    def keeps(rows, numbers):
+        return np.array([number % 3 > 0 and "5" in row["text"] for row, number in zip(rows, numbers, strict=True)])
+
+    every = write(digits(), easy_encoder, ask, 200, read=read, batch_size=batch_size)
+    wanted = [(n, row) for n, row in zip(every.numbers, every.rows, strict=True) if n % 3 and "5" in row["text"]]
+    assert len(wanted) > 40
+    where = {"keeps": keeps, "work_dir": tmp_path}
+    for _ in range(2):
+        some = write(digits(), easy_encoder, ask, 40, read=read, batch_size=batch_size, where=where)
+        assert list(zip(some.numbers, some.rows, strict=True)) == wanted[:40]
+        assert some.tried == some.numbers[-1] + 1
+        assert 40 + some.turned_down + some.rejected.total() == some.tried
+        assert some.counts()["validity"] == pytest.approx(1 - some.rejected.total() / some.tried)
 
 
 def test_rows_of_a_shard_keep_the_order_of_their_tries(digits, easy_encoder, ask):
