@@ -32,8 +32,9 @@ from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
 from harmonic.rejection import FOLDS, Discriminator
+from harmonic.rewriting import Rewriting
 from harmonic.seed import derive_seed
-from harmonic.table import coerce, load_table, save_table, schema_of
+from harmonic.table import coerce, load_table, save_table
 from harmonic.training import Compute, loss_curve
 
 Prompts = Literal["auto", "generated", "neighbours", "random"]
@@ -104,7 +105,7 @@ class Harmonic:
         max_minutes: end fine-tuning after this long.
     """
 
-    version = (VERSION, 2)
+    version = (VERSION, 3)
     """Of fine-tuning, and of what instructions show."""
     shares = True
 
@@ -186,6 +187,7 @@ class Harmonic:
             **run.report(self.max_minutes),
             "epochs": -(-run.done // -(-len(self.groups) // training.batch_size)),
             "links": self.links.named(self.schema.names),
+            **({"rewritten": self.rewriting.named()} if self.rewriting.units else {}),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "trained_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             **({"batch_size": training.batch_size, "accumulate": training.accumulate} if training is not recipe else {}),
@@ -212,12 +214,7 @@ class Harmonic:
 
     def prepare(self, train: pd.DataFrame, seed: int) -> Self:
         """Everything of `fit` but the model: the texts of the rows and the groups."""
-        self.train, self.schema = train, schema_of(train)
-        self.prompt_rows = None
-        self.codec = RowCodec(self.schema, self.row_style)
-        self.cells = RowTexts(self.codec, train)
-        self.links = Links.of(self.train)
-        self.composer = Composer(self.codec, self.k, self.examples, self.order, self.links)
+        self._take(train)
         self.groups = make_groups(
             train,
             self.schema,
@@ -231,6 +228,16 @@ class Harmonic:
         if self.max_instructions is not None:
             self.groups = self.groups.take(self._drawn(len(self.groups), self.max_instructions, seed))
         return self
+
+    def _take(self, train: pd.DataFrame) -> None:
+        """The rows to learn from, and their texts."""
+        self.rewriting = Rewriting.of(train) if self.row_style == "canonical" else Rewriting.none(train)
+        self.train, self.schema = self.rewriting.write(train), self.rewriting.written
+        self.prompt_rows = None
+        self.codec = RowCodec(self.schema, self.row_style)
+        self.cells = RowTexts(self.codec, self.train)
+        self.links = Links.of(self.train)
+        self.composer = Composer(self.codec, self.k, self.examples, self.order, self.links)
 
     @property
     def _group_size(self) -> int:
@@ -309,7 +316,7 @@ class Harmonic:
         if conditions is not None:
             if len(conditions) != n:
                 raise BadInput(f"conditions must have a row for each of the {n} wanted, but has {len(conditions)}.")
-            return self._complete(Conditions.of(conditions, self.codec, "conditions"), seed, work_dir, empty=True)
+            return self._complete(conditions, "conditions", seed, work_dir, empty=True)
         writer = self.writer(self.sampling.decoding, seed)
         source, draft = self._source(writer, seed, work_dir)
         keeps, trial = self._keeps(writer, source, work_dir)
@@ -323,12 +330,18 @@ class Harmonic:
         return sample_rows(
             writer,
             lambda number: self.prompt(number, writer.seed, source),
-            self.codec.read,
+            self._read,
             n,
             compute=self.compute,
             work_dir=work_dir,
             keeps=keeps,
         )
+
+    def _read(self, text: str) -> dict[str, Any]:
+        """The row a text stands for, as it was written; Unreadable where the table it stands for could not hold it."""
+        row = self.codec.read(text)
+        self.rewriting.check(row)
+        return row
 
     def _keeps(
         self, writer: Writer | VllmWriter, source: Source, work_dir: Path | None
@@ -385,16 +398,22 @@ class Harmonic:
         `prompt_rows` is None afterwards: rows without a hole had no prompt.
         """
         holes = table.isna().any(axis=1).to_numpy()
+        schema = self.rewriting.schema
         if not holes.any():
-            return coerce(table, self.schema, "the table")
-        filled = Conditions.of(table[holes], self.codec, "the table")
-        drawn = self._complete(filled, seed, work_dir, empty=False)
+            return coerce(table, schema, "the table")
+        drawn = self._complete(table[holes], "the table", seed, work_dir, empty=False)
         self.prompt_rows = None
-        whole = coerce(table[~holes], self.schema, "the table")
+        whole = coerce(table[~holes], schema, "the table")
         places = np.argsort(np.concatenate([np.flatnonzero(~holes), np.flatnonzero(holes)]))
-        return self.schema.restore_dtypes(pd.concat([whole, drawn]).iloc[places])
+        return schema.restore_dtypes(pd.concat([whole, drawn]).iloc[places])
 
-    def _complete(self, conditions: Conditions, seed: int, work_dir: Path | None, *, empty: bool) -> pd.DataFrame:
+    def _complete(self, known: pd.DataFrame, name: str, seed: int, work_dir: Path | None, *, empty: bool) -> pd.DataFrame:
+        """Whole rows that hold the cells that are known of them."""
+        given = Conditions.of(known, RowCodec(self.rewriting.schema, self.row_style), name)
+        conditions = given
+        if self.rewriting.units:
+            spans = self.train.sample(len(given), replace=True, random_state=derive_seed(seed, "spans"))
+            conditions = Conditions.of(self.rewriting.write(self.rewriting.complete(given.rows, spans)), self.codec, name)
         decoding = self.sampling.decoding
         if decoding.form != "valid":
             raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
@@ -412,10 +431,9 @@ class Harmonic:
             examples = self.composer.make(source.cells, shown[row], seed, "conditions", row, attempt)
             return replace(self._as_dialogue(self.composer.prompt(examples, order)), given=known)
 
-        read = self.codec.read
-        generation = complete_rows(writer, prompt, read, len(conditions), compute=self.compute, work_dir=work_dir)
+        generation = complete_rows(writer, prompt, self._read, len(conditions), compute=self.compute, work_dir=work_dir)
         self.prompt_rows = self._real_rows(list(shown), source)
-        return conditions.keep(self._table(generation, draft=draft), self.schema)
+        return given.keep(self._table(generation, draft=draft), self.rewriting.schema)
 
     @property
     def _within_class(self) -> bool:
@@ -430,9 +448,10 @@ class Harmonic:
             if earlier is not None:
                 self.report[name] = earlier.counts()
                 self.report["tokens_sample"] += earlier.tokens
-        return self._rows(generation.rows)
+        return self.rewriting.read(self._rows(generation.rows))
 
     def _rows(self, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+        """Rows as the model wrote them, as a table."""
         return coerce(pd.DataFrame(rows, columns=self.schema.names), self.schema, "the generated rows")
 
     def writer(self, decoding: Decoding, seed: int, *, empty: bool = True) -> Writer | VllmWriter:
@@ -471,7 +490,7 @@ class Harmonic:
             masks: as the sampler draws, under its masks; a cell that they forbid has minus infinity.
         """
         shown = self.nearest_train_rows(rows, own, withheld)
-        cells = self.codec.cells(rows)
+        cells = self.codec.cells(self.rewriting.write(rows))
         orders = [self.composer.columns(seed, "likelihood", number) for number in range(len(rows))]
 
         def scored(number: int) -> Scored:
@@ -503,12 +522,13 @@ class Harmonic:
         train = self.train.iloc[left]
         size = min(self.groups.neighbours.shape[1], len(train) - (own is not None))
         within, search = self._within_class, self.neighbour_search
-        return left[mixed_neighbours(encoder, rows, train, size, within_class=within, own=places, search=search)]
+        near = self.rewriting.write(rows)
+        return left[mixed_neighbours(encoder, near, train, size, within_class=within, own=places, search=search)]
 
     def save(self, folder: Path) -> None:
         """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""
         load.save(self.model, self.encoder.tokenizer, folder / "model")
-        save_table(self.train, folder)
+        save_table(self.rewriting.read(self.train), folder)
         np.savez(folder / "groups.npz", **asdict(self.groups))
         state = {"limits": asdict(self.limits), "report": self.report}
         (folder / "method.json").write_text(json.dumps(state, indent=1))
@@ -516,13 +536,7 @@ class Harmonic:
     def load(self, folder: Path) -> Self:
         """Take up what `save` wrote."""
         state = json.loads((folder / "method.json").read_text())
-        self.train = load_table(folder)
-        self.schema = schema_of(self.train)
-        self.prompt_rows = None
-        self.codec = RowCodec(self.schema, self.row_style)
-        self.cells = RowTexts(self.codec, self.train)
-        self.links = Links.of(self.train)
-        self.composer = Composer(self.codec, self.k, self.examples, self.order, self.links)
+        self._take(load_table(folder))
         with np.load(folder / "groups.npz") as arrays:
             self.groups = Groups(arrays["anchors"], arrays["neighbours"])
         self.model, tokenizer = self.backbone.restore(folder / "model")

@@ -28,7 +28,7 @@ LAYERS = {
     ),
     "training": ("training", "sharding"),
     "data": ("bundled", "download", "parquet", "hygiene", "datasets"),
-    "text": ("codec", "index", "neighbours", "dependencies", "examples", "conditions", "rejection"),
+    "text": ("codec", "index", "neighbours", "dependencies", "examples", "conditions", "rejection", "rewriting"),
     "lm": ("lm",),
     "method": ("method", "instructions"),
     "baselines": ("baselines",),
