@@ -47,6 +47,9 @@ LARGE_ROWS = 100_000
 """A table of more rows is large: a run that cannot use all of its instructions draws those it can before neighbours are
 looked for, and the limits of sampling are learnt from so many rows, the longest among them."""
 
+LEAST_TRIAL = 100
+"""Rows that the classifier of `Sampling.keep` learns from, however few are wanted."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -63,7 +66,8 @@ class Sampling:
     """Of the rows it writes, the share that is kept: those that a classifier takes for train's, see
     `harmonic.rejection.Discriminator`. null: all. auto: half of them on tables of more than `draft_rows` rows."""
     trial_rows: int = 4000
-    """Rows that are written for the classifier to learn from: as many as train has, but no more than this."""
+    """Rows that are written for the classifier to learn from: as many as are wanted, or `LEAST_TRIAL` where those are fewer,
+    but no more than this, or than train has."""
     wrapped: bool = True
     """Put the prompt in the dialogue form of training; the published sampler leaves it off."""
     decoding: Decoding = field(default_factory=Decoding)
@@ -297,7 +301,7 @@ class Harmonic:
     def rows_written(self, n: int) -> int:
         """How many rows `sample` has the model write for n, those included that are not kept or not returned."""
         drafted = self._draft_size if self._prompts == "generated" else 0
-        return drafted + (n if self._keep is None else self._trial_size + math.ceil(n / self._keep))
+        return drafted + (n if self._keep is None else self._trial_size(n) + math.ceil(n / self._keep))
 
     def sample(
         self, n: int, *, seed: int, work_dir: Path | None = None, conditions: pd.DataFrame | None = None
@@ -319,7 +323,7 @@ class Harmonic:
             return self._complete(conditions, "conditions", seed, work_dir, empty=True)
         writer = self.writer(self.sampling.decoding, seed)
         source, draft = self._source(writer, seed, work_dir)
-        keeps, trial = self._keeps(writer, source, work_dir)
+        keeps, trial = self._keeps(writer, n, source, work_dir)
         generation = self._write(writer, n, source, work_dir, keeps)
         self.prompt_rows = self._real_rows([self.shown_rows(number, seed, source) for number in generation.numbers], source)
         return self._table(generation, draft=draft, trial=trial)
@@ -344,14 +348,14 @@ class Harmonic:
         return row
 
     def _keeps(
-        self, writer: Writer | VllmWriter, source: Source, work_dir: Path | None
+        self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None
     ) -> tuple[Keeps | None, Generation | None]:
-        """Which rows are kept, and the writing of those that it was learnt from; neither where all are."""
+        """Which rows of a run for n are kept, and the writing of those that it was learnt from; neither where all are."""
         if self._keep is None:
             return None, None
         writer.prepare()
         trying = replace(writer, seed=derive_seed(writer.seed, "trial"))
-        trial = self._write(trying, self._trial_size, source, work_dir / "trial" if work_dir else None)
+        trial = self._write(trying, self._trial_size(n), source, work_dir / "trial" if work_dir else None)
         encoder = Encoder.fit(self.train, self.schema)
         discriminator = Discriminator.fit(self.train, self._rows(trial.rows), encoder, self._keep, trying.seed)
         self.report["rejection"] = discriminator.report
@@ -380,9 +384,8 @@ class Harmonic:
             return 0.5 if self._is_large else None
         return self.sampling.keep
 
-    @property
-    def _trial_size(self) -> int:
-        return min(len(self.train), self.sampling.trial_rows)
+    def _trial_size(self, n: int) -> int:
+        return min(len(self.train), self.sampling.trial_rows, max(n, LEAST_TRIAL))
 
     @property
     def _draft_size(self) -> int:
