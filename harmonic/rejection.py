@@ -10,7 +10,6 @@ from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from xgboost import XGBClassifier
 
 from harmonic.encoding import Encoder
 from harmonic.seed import derive_seed
@@ -56,6 +55,8 @@ class Discriminator:
             keep: the share that is kept, above 0 and below 1.
             seed: of the folds, the models and the choice.
         """
+        from xgboost import XGBClassifier  # here, so that fine-tuning does without it
+
         if len(train) > ROWS:
             train = train.sample(ROWS, random_state=derive_seed(seed, "rows"))
         points = np.vstack([encoder.points(train), encoder.points(written)])

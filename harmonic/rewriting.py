@@ -22,7 +22,7 @@ from harmonic.table import coerce, schema_of
 
 LEAST_UNIT = 10
 """Of the last decimal place; below it, writing a number in its unit saves no digit."""
-LEAST_ROWS = 100
+LEAST_ROWS = 1000
 """Rows that must agree before a column is taken not to fall below another."""
 ODD = 0.001
 """Share of the rows, at most, that may fall below all the same: tables hold slips."""
