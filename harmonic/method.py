@@ -83,6 +83,11 @@ class Sampling:
             raise BadInput(
                 f"method.sampling.keep must be auto, null for all rows, or lie between 0 and 1, but is {self.keep}."
             )
+        if isinstance(self.keep, float) and self.keep * self.decoding.max_tries < 2:
+            raise BadInput(
+                f"method.sampling.keep={self.keep} turns down more than method.sampling.decoding.max_tries="
+                f"{self.decoding.max_tries:g} makes up for: raise that to {math.ceil(2 / self.keep)}."
+            )
 
 
 class Harmonic:

@@ -18,8 +18,8 @@ FOLDS = 5
 ROWS = 50_000
 """Train rows that are learnt from, at most; more are drawn from."""
 LEAST_IN_LEAF = 40.0
-"""Sum of p (1 - p) over the rows of a leaf, at least, the written ones weighing as much as train together: a leaf that calls
-rows train's has 160 train rows or more, so that none is about one of them."""
+"""Sum of weight x p (1 - p) over the rows of a leaf, at least, where a train row weighs 1 and the written ones weigh as much
+as train together: p (1 - p) is .25 at most, so that a leaf weighs 160 or more and none is about one train row."""
 
 
 @dataclass(frozen=True)
@@ -109,4 +109,4 @@ class Discriminator:
 
 def _limit(ratios: np.ndarray, keep: float) -> float:
     """c, for which the mean of min(1, r / c) is `keep`."""
-    return float(brentq(lambda c: np.minimum(1, ratios / c).mean() - keep, ratios.min(), ratios.max() / keep))
+    return float(brentq(lambda c: np.minimum(1, ratios / c).mean() - keep, ratios.min(), 2 * ratios.max() / keep))

@@ -260,6 +260,14 @@ def test_a_share_that_is_none(one_sentence, keep):
     one_sentence(caught.value)
 
 
+def test_a_share_that_the_tries_cannot_make_up_for(one_sentence):
+    """Oracle: twice as many tries as a row takes on average; one sentence that says how many those are."""
+    with pytest.raises(BadInput, match=r"max_tries=10 .* raise that to 20\.") as caught:
+        Sampling(keep=0.1)
+    one_sentence(caught.value)
+    assert Sampling(keep=0.1, decoding=Decoding(max_tries=20)).keep == 0.1
+
+
 def test_large_tables_are_written_twice_over(easy_table):
     """Oracle: the definition of auto; a table is large where it has more rows than a draft would."""
     by_size = {

@@ -57,6 +57,13 @@ def test_rows_of_one_source_are_kept_evenly():
     assert found.limit == pytest.approx(2, rel=0.1)
 
 
+@pytest.mark.parametrize("keep", [0.1, 0.3, 0.5, 0.7])
+@pytest.mark.parametrize("ratio", [0.7, 1.0, 1.1, 3.3])
+def test_a_classifier_that_tells_nothing_keeps_its_share(keep, ratio):
+    """Oracle: algebra. Where every ratio is r, c is r / keep; trees without a split, as on few rows, say just that."""
+    assert rejection._limit(np.full(37, ratio), keep) == pytest.approx(ratio / keep)
+
+
 def test_a_train_row_is_not_known_again():
     """Oracle: ratios of train's rows and of fresh rows of their source, whose ranks are even where nothing was memorised."""
     train = drawn(0.5, 1500, 1, mean=2.0)

@@ -29,6 +29,7 @@ MORE = 1.1
 
 
 Keeps = Callable[[Sequence[dict[str, Any]], Sequence[int]], np.ndarray]
+"""Valid rows and the numbers of their tries, to whether each is kept, bool, shape (n,)."""
 
 
 class RowWriter(Protocol):
@@ -135,7 +136,7 @@ def sample_rows(
         n: rows wanted.
         compute: device and precision.
         work_dir: where shards go, and where a run that was killed is taken up again; none are written without it.
-        keeps: valid rows and the numbers of their tries, to whether each is kept; if not given, all are.
+        keeps: which valid rows are kept; if not given, all are.
 
     Raises:
         SamplingFailed: n rows were not to be had; the message counts the reasons and shows what the model wrote.
