@@ -339,15 +339,15 @@ class Harmonic:
         return sample_rows(
             writer,
             lambda number: self.prompt(number, writer.seed, source),
-            self._read,
+            self.read_row,
             n,
             compute=self.compute,
             work_dir=work_dir,
             keeps=keeps,
         )
 
-    def _read(self, text: str) -> dict[str, Any]:
-        """The row a text stands for, as it was written; Unreadable where the table it stands for could not hold it."""
+    def read_row(self, text: str) -> dict[str, Any]:
+        """The row a text stands for, as it was written; Unreadable where the schema does not hold it."""
         row = self.codec.read(text)
         self.rewriting.check(row)
         return row
@@ -439,7 +439,7 @@ class Harmonic:
             examples = self.composer.make(source.cells, shown[row], seed, "conditions", row, attempt)
             return replace(self._as_dialogue(self.composer.prompt(examples, order)), given=known)
 
-        generation = complete_rows(writer, prompt, self._read, len(conditions), compute=self.compute, work_dir=work_dir)
+        generation = complete_rows(writer, prompt, self.read_row, len(conditions), compute=self.compute, work_dir=work_dir)
         self.prompt_rows = self._real_rows(list(shown), source)
         return given.keep(self._table(generation, draft=draft), self.rewriting.schema)
 

@@ -5,11 +5,11 @@
 
 Writes <out>/<dataset>.json: bits per cell of test rows, over all columns and by column, without fine-tuning for k = 0, 1, 3,
 5, 8 real neighbours and after fine-tuning on such instructions by a recipe of its own, beside the yardsticks of
-`harmonic.metrics.yardsticks`; the same under the sampler's masks, as rows are drawn (mixed with one part in a thousand of
-the likelihood without, so that a value beyond train's domain, which they forbid, is not infinitely wrong; the yardsticks
-know the domain in the same way); and the share of rows that obey the schema when the model writes them freely, keys and
-all. dataset=prior takes tables of the prior that pre-training never drew. A model is the shipped one or a folder that
-scripts/pretrain_base.py wrote.
+`harmonic.metrics.yardsticks` (both of numbers as the method writes them, `harmonic.rewriting`); the same under the sampler's
+masks, as rows are drawn (mixed with one part in a thousand of the likelihood without, so that a value beyond train's domain,
+which they forbid, is not infinitely wrong; the yardsticks know the domain in the same way); and the share of rows that obey
+the schema when the model writes them freely, keys and all. dataset=prior takes tables of the prior that pre-training never
+drew. A model is the shipped one or a folder that scripts/pretrain_base.py wrote.
 """
 
 import itertools
@@ -47,7 +47,7 @@ FINE_TUNING = {
     "loss_on": "all",
     "epochs": 8,
     "min_steps": 150,
-    "max_steps": 400,
+    "max_steps": 800,
     "learning_rate": 2e-3,
     "warmup": 0.05,
     "weight_decay": 0.01,
@@ -137,7 +137,7 @@ def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: 
     harmonic = Harmonic(backbone, k=K, **settings).start(split.train, derive_seed(seed, "fit"))
     cells["zero-shot, masks"] = masked_bits(harmonic, scored, seed)
     examples = [harmonic.nearest_train_rows(table) for table in (split.val.iloc[val].reset_index(drop=True), scored)]
-    guesses = yardsticks(split, *examples, val, test)
+    guesses = yardsticks(as_written(split, harmonic), *examples, val, test)
     cells |= {"marginal": guesses.marginal, "copy": guesses.copy, "copy or marginal": guesses.copy_or_marginal}
     validity = {"zero-shot": free_validity(harmonic, rows, seed)}
     costs: dict[str, float] = {}
@@ -158,6 +158,14 @@ def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: 
         "validity": validity,
         "costs": costs,
     }
+
+
+def as_written(split: Any, harmonic: Any) -> Any:
+    """The table as the model reads it, numbers in their units: what the yardsticks are to guess too."""
+    from harmonic.table import Split
+
+    write = harmonic.rewriting.write
+    return Split(split.name, harmonic.schema, write(split.train), write(split.val), write(split.test))
 
 
 def masked_bits(harmonic: Any, rows: Any, seed: int) -> np.ndarray:
@@ -184,7 +192,7 @@ def free_validity(harmonic: Any, rows: int, seed: int) -> float:
 
     def is_valid(text: str) -> bool:
         try:
-            harmonic.codec.read(text)
+            harmonic.read_row(text)
         except Unreadable:
             return False
         return True
