@@ -20,6 +20,11 @@ from harmonic.neighbours import Groups, mixed_neighbours
 Examples = Literal["neighbours", "crossovers"]
 Cells = Sequence[Sequence[str]]
 
+SMALLEST_POOL, LARGEST_POOL = 10, 500
+"""Neighbours in a pool, at least and at most, where the pool is not given."""
+POOL_CELLS = 16_000_000
+"""Numbers of neighbours that a run holds at most, over all of its answers' pools, where the pool is not given: 128 MB."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -49,6 +54,12 @@ class Source:
         size = min(size, len(rows) - 1)
         neighbours = mixed_neighbours(encoder, rows, rows, size, within_class=within_class, own=anchors)
         return cls(rows, codec.cells(rows), Groups(anchors, neighbours))
+
+
+def default_pool(rows: int, answers: int) -> int:
+    """Neighbours that crossovers are made of on a large table: a fiftieth of its rows, 10 to 500, but of many answers no
+    more than makes `POOL_CELLS` in all; ten at least."""
+    return max(SMALLEST_POOL, min(rows // 50, LARGEST_POOL, POOL_CELLS // answers))
 
 
 def make_examples(

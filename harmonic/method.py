@@ -3,10 +3,10 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from harmonic.dependencies import Links
 from harmonic.distributed import place
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice
-from harmonic.examples import Cells, Examples, Source
+from harmonic.examples import SMALLEST_POOL, Cells, Examples, Source, default_pool
 from harmonic.instructions import Composer, Order
 from harmonic.lm import load
 from harmonic.lm.batches import Training, plan_batches
@@ -31,14 +31,12 @@ from harmonic.lm.sampler import Generation, Keeps, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
-from harmonic.rejection import FOLDS, Discriminator
+from harmonic.rejection import Discriminator
 from harmonic.rewriting import Rewriting
+from harmonic.sampling import Prompts, Sampling
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table
 from harmonic.training import Compute, loss_curve
-
-Prompts = Literal["auto", "generated", "neighbours", "random"]
-Engine = Literal["torch", "vllm"]
 
 PUBLISHED_PROMPT_SEED = 416
 """Row i of the published sampler shows `train.sample(n=k, random_state=416 + i)`."""
@@ -46,48 +44,6 @@ PUBLISHED_PROMPT_SEED = 416
 LARGE_ROWS = 100_000
 """A table of more rows is large: a run that cannot use all of its instructions draws those it can before neighbours are
 looked for, and the limits of sampling are learnt from so many rows, the longest among them."""
-
-LEAST_TRIAL = 100
-"""Rows that the classifier of `Sampling.keep` learns from, however few are wanted."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How HARMONIC is prompted; none of it touches the fine-tuned weights."""
-
-    prompts: Prompts = "auto"
-    """Of which rows the examples are made. generated: of rows the method wrote first, prompted with neighbours, so that the
-    prompts of the rows it returns hold nothing of train. neighbours: of those of a training instruction, its answer
-    withheld; every kept row is an anchor equally often. random: k random train rows, as published. auto: generated, but
-    neighbours for crossovers on tables of more than `draft_rows` rows, whose pools are wide enough to do without a draft."""
-    draft_rows: int = 2000
-    """Under prompts=generated, how many rows are written first: as many as train has, but no more than this."""
-    keep: float | Literal["auto"] | None = "auto"
-    """Of the rows it writes, the share that is kept: those that a classifier takes for train's, see
-    `harmonic.rejection.Discriminator`. null: all. auto: half of them on tables of more than `draft_rows` rows."""
-    trial_rows: int = 4000
-    """Rows that are written for the classifier to learn from: as many as are wanted, or `LEAST_TRIAL` where those are fewer,
-    but no more than this, or than train has."""
-    wrapped: bool = True
-    """Put the prompt in the dialogue form of training; the published sampler leaves it off."""
-    decoding: Decoding = field(default_factory=Decoding)
-    engine: Engine = "torch"
-    """torch: our sampler; vllm: the same prompts and masks handed to vLLM, an extra, which draws implied values too."""
-
-    def __post_init__(self) -> None:
-        check_choice("method.sampling.prompts", self.prompts, Prompts)
-        check_choice("method.sampling.engine", self.engine, Engine)
-        check_at_least("method.sampling.draft_rows", self.draft_rows, 2)
-        check_at_least("method.sampling.trial_rows", self.trial_rows, FOLDS)
-        if self.keep not in (None, "auto") and not (isinstance(self.keep, float) and 0 < self.keep < 1):
-            raise BadInput(
-                f"method.sampling.keep must be auto, null for all rows, or lie between 0 and 1, but is {self.keep}."
-            )
-        if isinstance(self.keep, float) and self.keep * self.decoding.max_tries < 2:
-            raise BadInput(
-                f"method.sampling.keep={self.keep} turns down more than method.sampling.decoding.max_tries="
-                f"{self.decoding.max_tries:g} makes up for: raise that to {math.ceil(2 / self.keep)}."
-            )
 
 
 class Harmonic:
@@ -98,7 +54,7 @@ class Harmonic:
         k: examples per instruction.
         examples: what they are, see `harmonic.examples.make_examples`: real neighbours, or crossovers of them.
         pool: how many neighbours crossovers are made of; if not given, ten, but on tables of more than
-            `sampling.draft_rows` rows a fiftieth of them, 10 to 500. One less than train has rows at most.
+            `sampling.draft_rows` rows see `default_pool`. One less than train has rows at most.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
         neighbour_search: exact or approximate, see `harmonic.neighbours.mixed_neighbours`; if not given, exact on tables of
             100 000 rows or fewer, and on larger ones where the run's instructions are few.
@@ -232,7 +188,7 @@ class Harmonic:
             label_rule=self.label_rule,
             min_agreement=self.min_agreement,
             search=self.neighbour_search,
-            anchors=self._drawn(len(train), self._most_instructions(), seed) if self._draws_first else None,
+            anchors=self._drawn(len(train), self._answers, seed) if self._draws_first else None,
         )
         if self.max_instructions is not None:
             self.groups = self.groups.take(self._drawn(len(self.groups), self.max_instructions, seed))
@@ -251,7 +207,7 @@ class Harmonic:
     @property
     def _group_size(self) -> int:
         rows = len(self.train)
-        usual = min(max(10, rows // 50), 500) if self._is_large else 10
+        usual = default_pool(rows, self._answers) if self._is_large else SMALLEST_POOL
         return self.k if self.examples == "neighbours" else min(self.pool or usual, rows - 1)
 
     @property
@@ -272,6 +228,11 @@ class Harmonic:
         rule drops any."""
         keeps_all = self.label_rule in ("any", "same_class") or self.schema.task == "regression"
         return len(self.train) > LARGE_ROWS and keeps_all
+
+    @property
+    def _answers(self) -> int:
+        """How many rows of train have their neighbours looked for."""
+        return min(self._most_instructions(), len(self.train)) if self._draws_first else len(self.train)
 
     def _most_instructions(self) -> int:
         """How many instructions the run can use: `max_instructions`, or as many as its steps see."""
@@ -305,8 +266,9 @@ class Harmonic:
 
     def rows_written(self, n: int) -> int:
         """How many rows `sample` has the model write for n, those included that are not kept or not returned."""
-        drafted = self._draft_size if self._prompts == "generated" else 0
-        return drafted + (n if self._keep is None else self._trial_size(n) + math.ceil(n / self._keep))
+        rows = len(self.train)
+        drafted = self.sampling.draft_size(rows) if self._prompts == "generated" else 0
+        return drafted + (n if self._keep is None else self.sampling.trial_size(n, rows) + math.ceil(n / self._keep))
 
     def sample(
         self, n: int, *, seed: int, work_dir: Path | None = None, conditions: pd.DataFrame | None = None
@@ -360,7 +322,8 @@ class Harmonic:
             return None, None
         writer.prepare()
         trying = replace(writer, seed=derive_seed(writer.seed, "trial"))
-        trial = self._write(trying, self._trial_size(n), source, work_dir / "trial" if work_dir else None)
+        size = self.sampling.trial_size(n, len(self.train))
+        trial = self._write(trying, size, source, work_dir / "trial" if work_dir else None)
         encoder = Encoder.fit(self.train, self.schema)
         discriminator = Discriminator.fit(self.train, self._rows(trial.rows), encoder, self._keep, trying.seed)
         self.report["rejection"] = discriminator.report
@@ -372,7 +335,8 @@ class Harmonic:
             return self._train_source, None
         writer.prepare()
         drafting = replace(writer, seed=derive_seed(seed, "draft"))
-        draft = self._write(drafting, self._draft_size, self._train_source, work_dir / "draft" if work_dir else None)
+        wanted = self.sampling.draft_size(len(self.train))
+        draft = self._write(drafting, wanted, self._train_source, work_dir / "draft" if work_dir else None)
         encoder = Encoder.fit(self.train, self.schema)
         size = self.groups.neighbours.shape[1]
         rows = self._rows(draft.rows)
@@ -388,13 +352,6 @@ class Harmonic:
         if self.sampling.keep == "auto":
             return 0.5 if self._is_large else None
         return self.sampling.keep
-
-    def _trial_size(self, n: int) -> int:
-        return min(len(self.train), self.sampling.trial_rows, max(n, LEAST_TRIAL))
-
-    @property
-    def _draft_size(self) -> int:
-        return min(len(self.train), self.sampling.draft_rows)
 
     def _real_rows(self, shown: Sequence[np.ndarray], source: Source) -> np.ndarray:
         """`prompt_rows` of prompts that showed these rows of a source."""

@@ -10,8 +10,8 @@ Stages, each with its seconds, those that its threads had of the processor (the 
 largest resident size since it began: the table, its schema, its arrays, the exact search of `queries` rows among all, the
 approximate search of all rows, the groups of a run of model=base, whose steps are capped, the lengths that the plan of
 batches needs, the start of the run (model, tokenizer, limits of sampling), and `batches` batches of its instructions with
-their tokens. Neighbours are of a row's class, as HARMONIC's are. Recall is the share of the k=10 nearest that the
-approximate search finds, of equally near rows any; its interval is over the rows asked.
+their tokens. Neighbours are of a row's class, and k of them, as HARMONIC's pools of a run over every row are. Recall is the
+share of the k nearest that the approximate search finds, of equally near rows any; its interval is over the rows asked.
 Writes <out>/scale_<rows>.json: stages, recall, and sums of what a run over every row takes and of what a capped run takes.
 """
 
@@ -38,8 +38,6 @@ DEFAULTS = {"rows": 0, "threads": 2, "queries": 500, "batches": 200, "seed": 0, 
 FACTORS = 4
 NUMBERS = 6
 CATEGORIES = (2, 3, 4, 6, 8, 12, 20, 40)
-K = 10
-"""Neighbours of a row: as many as crossovers are made of."""
 
 
 def main(arguments: list[str]) -> int:
@@ -65,13 +63,14 @@ def main(arguments: list[str]) -> int:
 def measure(rows: int, queries: int, batches: int, seed: int) -> dict[str, Any]:
     """Every stage's seconds and memory, and the recall, in JSON's types."""
     from harmonic.encoding import Encoder
+    from harmonic.examples import default_pool
     from harmonic.infer import infer_schema
     from harmonic.lm.batches import collate
     from harmonic.method import Harmonic
     from harmonic.neighbours import found_share, mixed_neighbours, paired
     from harmonic.schema import attach
 
-    stages = _Stages()
+    k, stages = default_pool(rows, rows), _Stages()
     with stages.stage("table"):
         table = make_table(rows, seed)
     with stages.stage("schema"):
@@ -82,11 +81,11 @@ def measure(rows: int, queries: int, batches: int, seed: int) -> dict[str, Any]:
         encoded = encoder.encode(table)
     asked = np.sort(np.random.default_rng(seed).choice(rows, min(queries, rows), replace=False))
     with stages.stage("exact", rows=len(asked)):
-        exact = mixed_neighbours(encoder, table.iloc[asked], table, K, within_class=True, own=asked, search="exact")
+        exact = mixed_neighbours(encoder, table.iloc[asked], table, k, within_class=True, own=asked, search="exact")
     with stages.stage("approximate", rows=rows):
         every = np.arange(rows)
-        found = mixed_neighbours(encoder, table, table, K, within_class=True, own=every, search="approximate")
-    each = np.repeat(asked, K)
+        found = mixed_neighbours(encoder, table, table, k, within_class=True, own=every, search="approximate")
+    each = np.repeat(asked, k)
     near, true = (
         paired(encoded[each], encoded[numbers.ravel()]).reshape(numbers.shape) for numbers in (found[asked], exact)
     )
@@ -108,7 +107,8 @@ def measure(rows: int, queries: int, batches: int, seed: int) -> dict[str, Any]:
     return {
         "rows": rows,
         "columns": len(schema.columns),
-        "k": K,
+        "k": k,
+        "k_capped_run": harmonic.groups.neighbours.shape[1],
         "seed": seed,
         "recall": _with_interval(found_share(near, true)),
         "every_row": stages.sums("schema", "approximate", "lengths", "start", "stream"),

@@ -118,9 +118,10 @@ def prior_split(number: int) -> Any:
 
 
 def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: bool) -> dict[str, Any]:
-    from harmonic.method import Harmonic, Sampling
+    from harmonic.method import Harmonic
     from harmonic.metrics.leakage import bits_per_cell
     from harmonic.metrics.yardsticks import yardsticks
+    from harmonic.sampling import Sampling
     from harmonic.seed import derive_seed
 
     rng = np.random.default_rng(derive_seed(seed, "evaluate"))

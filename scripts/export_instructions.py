@@ -16,7 +16,8 @@ import yaml
 from harmonic.arguments import read_arguments
 from harmonic.datasets import load_dataset
 from harmonic.errors import BadInput
-from harmonic.method import Harmonic, Sampling
+from harmonic.method import Harmonic
+from harmonic.sampling import Sampling
 
 DEFAULTS = {"dataset": "", "out": "", "method": "harmonic_published", "what": "training", "seed": 0}
 FIT_OPTIONS = ("k", "examples", "pool", "distance", "label_rule", "min_agreement", "order", "row_style", "max_instructions")

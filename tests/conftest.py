@@ -191,7 +191,8 @@ def quick_harmonic() -> Callable[..., Any]:
     from harmonic.lm.batches import Training
     from harmonic.lm.decoding import Decoding
     from harmonic.lm.load import Scratch
-    from harmonic.method import Harmonic, Sampling
+    from harmonic.method import Harmonic
+    from harmonic.sampling import Sampling
     from harmonic.training import Compute
 
     def build(steps: int = 220, model: Any = None, compute: Any = None, **settings: Any) -> Harmonic:

@@ -10,8 +10,8 @@ from harmonic.encoding import Encoder
 from harmonic.errors import BadInput
 from harmonic.examples import Source
 from harmonic.lm.decoding import Decoding
-from harmonic.method import Sampling
 from harmonic.neighbours import Groups
+from harmonic.sampling import Sampling
 from harmonic.schema import Column, Schema, attach
 from harmonic.table import coerce
 

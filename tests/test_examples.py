@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from harmonic.encoding import Encoder
-from harmonic.examples import Source, make_examples
+from harmonic.examples import Source, default_pool, make_examples
 from harmonic.instructions import Composer
 from harmonic.lm.decoding import Decoding
-from harmonic.method import Harmonic, Sampling
+from harmonic.method import Harmonic
 from harmonic.metrics.attacks.prompt_copy import PromptCopy
+from harmonic.sampling import Sampling
 from harmonic.schema import attach
 from harmonic.table import Split, schema_of
 
@@ -125,6 +126,15 @@ def test_a_draft_is_as_large_as_train_at_most(easy_table):
     assert method.rows_written(100) == 107
     assert Harmonic().prepare(easy_table, seed=0).rows_written(100) == 100 + len(easy_table)
     assert Harmonic(sampling=Sampling("neighbours")).prepare(easy_table, seed=0).rows_written(100) == 100
+
+
+def test_pools_of_a_run_over_very_many_rows_stay_small():
+    """Oracle: the documented sum: 16 million numbers over all answers, 10 to 500 each."""
+    assert default_pool(26_048, answers=26_048) == 500
+    assert default_pool(1_000_000, answers=6_400) == 500
+    assert default_pool(100_000, answers=100_000) == 160
+    assert default_pool(1_000_000, answers=1_000_000) == 16
+    assert default_pool(10_000_000, answers=10_000_000) == 10
 
 
 def test_a_large_table_has_wide_pools_and_no_draft(easy_table):

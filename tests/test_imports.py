@@ -30,7 +30,7 @@ LAYERS = {
     "data": ("bundled", "download", "parquet", "hygiene", "datasets"),
     "text": ("codec", "index", "neighbours", "dependencies", "examples", "conditions", "rejection", "rewriting"),
     "lm": ("lm",),
-    "method": ("method", "instructions"),
+    "method": ("method", "instructions", "sampling"),
     "baselines": ("baselines",),
     "metrics": ("metrics",),
     "record": ("record", "tracking"),

@@ -14,7 +14,8 @@ from harmonic.codec import RowTexts
 from harmonic.errors import BadInput, SamplingFailed
 from harmonic.keys import fit_key
 from harmonic.lm.decoding import Decoding
-from harmonic.method import PUBLISHED_PROMPT_SEED, Harmonic, Sampling
+from harmonic.method import PUBLISHED_PROMPT_SEED, Harmonic
+from harmonic.sampling import Sampling
 from harmonic.schema import Schema, attach
 from harmonic.table import Split, coerce, schema_of
 

@@ -6,7 +6,8 @@ from baselines.file import File
 from harmonic.errors import BadInput
 from harmonic.lm.batches import Training
 from harmonic.lm.decoding import Decoding
-from harmonic.method import Harmonic, Sampling
+from harmonic.method import Harmonic
+from harmonic.sampling import Sampling
 from harmonic.training import Compute
 
 

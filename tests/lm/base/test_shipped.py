@@ -18,9 +18,10 @@ from harmonic.lm.base.documents import Reader
 from harmonic.lm.base.pretrain import Recipe, make_batch, make_tokenizer, split_loss, split_sums, token_losses
 from harmonic.lm.load import BASE, save
 from harmonic.lm.vocabulary import free_slots
-from harmonic.method import Harmonic, Sampling
+from harmonic.method import Harmonic
 from harmonic.metrics.yardsticks import yardsticks
 from harmonic.report.card import model_card
+from harmonic.sampling import Sampling
 from harmonic.table import coerce
 
 EVALUATIONS = Path(__file__).parents[3] / "results" / "base"

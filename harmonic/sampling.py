@@ -1,0 +1,62 @@
+"""How a fine-tuned model is prompted for rows, and which of them are kept: `method.sampling`."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.lm.decoding import Decoding
+from harmonic.rejection import FOLDS
+
+Prompts = Literal["auto", "generated", "neighbours", "random"]
+Engine = Literal["torch", "vllm"]
+
+LEAST_TRIAL = 100
+"""Rows that the classifier of `Sampling.keep` learns from, however few are wanted."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How HARMONIC is prompted; none of it touches the fine-tuned weights."""
+
+    prompts: Prompts = "auto"
+    """Of which rows the examples are made. generated: of rows the method wrote first, prompted with neighbours, so that the
+    prompts of the rows it returns hold nothing of train. neighbours: of those of a training instruction, its answer
+    withheld; every kept row is an anchor equally often. random: k random train rows, as published. auto: generated, but
+    neighbours for crossovers on tables of more than `draft_rows` rows, whose pools are wide enough to do without a draft."""
+    draft_rows: int = 2000
+    """Under prompts=generated, how many rows are written first: as many as train has, but no more than this."""
+    keep: float | Literal["auto"] | None = "auto"
+    """Of the rows it writes, the share that is kept: those that a classifier takes for train's, see
+    `harmonic.rejection.Discriminator`. null: all. auto: half of them on tables of more than `draft_rows` rows."""
+    trial_rows: int = 4000
+    """Rows that are written for the classifier to learn from: as many as are wanted, or `LEAST_TRIAL` where those are fewer,
+    but no more than this, or than train has."""
+    wrapped: bool = True
+    """Put the prompt in the dialogue form of training; the published sampler leaves it off."""
+    decoding: Decoding = field(default_factory=Decoding)
+    engine: Engine = "torch"
+    """torch: our sampler; vllm: the same prompts and masks handed to vLLM, an extra, which draws implied values too."""
+
+    def __post_init__(self) -> None:
+        check_choice("method.sampling.prompts", self.prompts, Prompts)
+        check_choice("method.sampling.engine", self.engine, Engine)
+        check_at_least("method.sampling.draft_rows", self.draft_rows, 2)
+        check_at_least("method.sampling.trial_rows", self.trial_rows, FOLDS)
+        if self.keep not in (None, "auto") and not (isinstance(self.keep, float) and 0 < self.keep < 1):
+            raise BadInput(
+                f"method.sampling.keep must be auto, null for all rows, or lie between 0 and 1, but is {self.keep}."
+            )
+        if isinstance(self.keep, float) and self.keep * self.decoding.max_tries < 2:
+            raise BadInput(
+                f"method.sampling.keep={self.keep} turns down more than method.sampling.decoding.max_tries="
+                f"{self.decoding.max_tries:g} makes up for: raise that to {math.ceil(2 / self.keep)}."
+            )
+
+    def draft_size(self, train_rows: int) -> int:
+        """Rows written first under prompts=generated."""
+        return min(train_rows, self.draft_rows)
+
+    def trial_size(self, n: int, train_rows: int) -> int:
+        """Rows written for the classifier of `keep`, where n are wanted."""
+        return min(train_rows, self.trial_rows, max(n, LEAST_TRIAL))
