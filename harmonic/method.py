@@ -31,7 +31,7 @@ from harmonic.lm.sampler import Generation, Keeps, complete_rows, sample_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
-from harmonic.rejection import Discriminator
+from harmonic.rejection import FOLDS, Discriminator
 from harmonic.rewriting import Rewriting
 from harmonic.sampling import Prompts, Sampling
 from harmonic.seed import derive_seed
@@ -196,6 +196,8 @@ class Harmonic:
 
     def _take(self, train: pd.DataFrame) -> None:
         """The rows to learn from, and their texts."""
+        if isinstance(self.sampling.keep, float) and len(train) < FOLDS:
+            raise BadInput(f"method.sampling.keep needs {FOLDS} rows of train to judge by, but there are {len(train)}.")
         self.rewriting = Rewriting.of(train) if self.row_style == "canonical" else Rewriting.none(train)
         self.train, self.schema = self.rewriting.write(train), self.rewriting.written
         self.prompt_rows = None

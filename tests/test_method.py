@@ -253,6 +253,13 @@ def test_rows_are_turned_down_that_a_classifier_tells_from_trains(learnt, quick_
     assert method.rows_written(50) == 30 + 125
 
 
+def test_too_few_rows_to_judge_by(easy_table, one_sentence):
+    """Oracle: the rule for what a user can cause; it is said before anything is fine-tuned."""
+    with pytest.raises(BadInput, match=r"method\.sampling\.keep") as caught:
+        Harmonic(sampling=Sampling("neighbours", keep=0.5)).prepare(easy_table.head(4), seed=0)
+    one_sentence(caught.value)
+
+
 @pytest.mark.parametrize("keep", [0.0, 1.0, 1, "half"])
 def test_a_share_that_is_none(one_sentence, keep):
     """Oracle: one sentence that names the option."""

@@ -4,7 +4,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,6 +81,19 @@ class Generation:
         """Tokens the model had before it, read and drawn."""
         return self.prompt_tokens + self.new_tokens
 
+    def count(self, written: Written, row: dict[str, Any] | Unreadable) -> None:
+        """Take account of a try: what it cost, and why it is no row if it is none."""
+        self.tried += 1
+        self.new_tokens += written.tokens
+        self.prompt_tokens += written.read
+        if written.left:
+            self.left.append(written.left)
+        if isinstance(row, Unreadable):
+            self.rejected[str(row)] += 1
+            self.refused[row.column] += 1
+            if len(self.failures) < 3:
+                self.failures.append(written.text)
+
     def counts(self) -> dict[str, Any]:
         """Rows tried, kept and rejected by reason, most frequent first."""
         return {
@@ -153,13 +165,18 @@ def sample_rows(
             tries = range(result.tried, result.tried + min(wanted, limit - result.tried))
             before = len(result.rows)
             shards = _next_shards(writer, prompt, tries, compute, work_dir)
-            for written, kept in zip(shards, _kept(shards, tries[0], read, keeps), strict=True):
-                if len(result.rows) < n:
-                    number = result.tried
-                    rows = _readable(written, read, writer.decoding.exact, result)
-                    result.turned_down += 0 if kept else len(rows)
-                    result.rows += rows if kept else []
-                    result.numbers += [number] * len(rows) if kept else []
+            rows = [_read(written, read, writer.decoding.exact) for written in shards]
+            for number, written, row, kept in zip(tries, shards, rows, _kept(rows, tries[0], keeps), strict=False):
+                if len(result.rows) == n:
+                    break
+                result.count(written, row)
+                if isinstance(row, Unreadable):
+                    continue
+                if kept:
+                    result.rows.append(row)
+                    result.numbers.append(number)
+                else:
+                    result.turned_down += 1
             bar.set_postfix(valid=f"{(len(result.rows) + result.turned_down) / result.tried:.0%}", refresh=False)
             bar.update(len(result.rows) - before)
     return result
@@ -200,7 +217,9 @@ def complete_rows(
                 tries = [attempt * n + row for row in chosen]
                 shards = _next_shards(writer, lambda number: prompt(number % n, number // n), tries, compute, work_dir)
                 for row, number, written in zip(chosen, tries, shards, strict=True):
-                    for values in _readable(written, read, writer.decoding.exact, result):
+                    values = _read(written, read, writer.decoding.exact)
+                    result.count(written, values)
+                    if not isinstance(values, Unreadable):
                         rows[row], numbers[row] = values, number
                         bar.update(1)
             waiting = [row for row in waiting if row not in rows]
@@ -253,38 +272,23 @@ def _shard(
     return whole
 
 
-def _kept(shards: list[Written], first: int, read: Callable[[str], dict[str, Any]], keeps: Keeps | None) -> np.ndarray:
-    """Which tries, the first of which has this number, are kept if they are valid, bool, shape (tries,)."""
-    kept = np.ones(len(shards), dtype=bool)
-    if keeps is not None:
-        rows = {}
-        for place, written in enumerate(shards):
-            with suppress(Unreadable):
-                rows[place] = read(written.text)
-        if rows:
-            kept[list(rows)] = keeps(list(rows.values()), [first + place for place in rows])
-    return kept
-
-
-def _readable(
-    written: Written, read: Callable[[str], dict[str, Any]], exact: bool, result: Generation
-) -> list[dict[str, Any]]:
-    """The row that a text is, or none; either way it counts."""
-    result.tried += 1
-    result.new_tokens += written.tokens
-    result.prompt_tokens += written.read
-    if written.left:
-        result.left.append(written.left)
+def _read(written: Written, read: Callable[[str], dict[str, Any]], exact: bool) -> dict[str, Any] | Unreadable:
+    """The row that a text is, or why it is none."""
+    if exact and written.luck >= np.nanprod(written.left):
+        return Unreadable("given back to the masks")
     try:
-        if exact and written.luck >= np.nanprod(written.left):
-            raise Unreadable("given back to the masks")
-        return [read(written.text)]
+        return read(written.text)
     except Unreadable as reason:
-        result.rejected[str(reason)] += 1
-        result.refused[reason.column] += 1
-        if len(result.failures) < 3:
-            result.failures.append(written.text)
-        return []
+        return reason
+
+
+def _kept(rows: Sequence[dict[str, Any] | Unreadable], first: int, keeps: Keeps | None) -> np.ndarray:
+    """Which tries, the first of which has this number, are kept if they are valid, bool, shape (tries,)."""
+    kept = np.ones(len(rows), dtype=bool)
+    valid = {place: row for place, row in enumerate(rows) if not isinstance(row, Unreadable)}
+    if keeps is not None and valid:
+        kept[list(valid)] = keeps(list(valid.values()), [first + place for place in valid])
+    return kept
 
 
 def _failure(result: Generation, n: int, limit: int) -> str:
