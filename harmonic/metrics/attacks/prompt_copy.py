@@ -19,6 +19,8 @@ from harmonic.table import Split
 log = logging.getLogger(__name__)
 
 NO_PARTNER = -1
+CHUNK_PAIRS = 500_000
+"""Distances that are taken at a time: prompts of 500 rows for each row of Adult are 13 million."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,7 @@ class PromptCopy:
             log.warning("prompt_copy: %d of %d rows are not compared: %s.", len(rows) - len(paired_rows), len(rows), reason)
         near = _Nearness.of(split, rows, self.tail)
         mine, others = prompts[paired_rows], prompts[partners[paired_rows]]
-        in_mine = (others[:, :, None] == mine[:, None, :]).any(axis=2)
-        in_others = (mine[:, :, None] == others[:, None, :]).any(axis=2)
+        in_others, in_mine = _shared(mine, others)
         own_apart, own_equal, own_exposed = near.to(prompts, np.arange(len(rows)))
         apart, equal, exposed = near.to(others, paired_rows)
         share, low, high = _nearer(
@@ -179,9 +180,22 @@ class _Nearness:
     def to(self, prompts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each row and each train row of its prompt: distance, whether they are equal, whether equal or near; (m, k)."""
         repeated, shown = np.repeat(rows, prompts.shape[1]), prompts.ravel()
-        apart = paired(self.rows[repeated], self.train[shown]).reshape(prompts.shape)
+        parts = [slice(start, start + CHUNK_PAIRS) for start in range(0, len(shown), CHUNK_PAIRS)]
+        found = [paired(self.rows[repeated[part]], self.train[shown[part]]) for part in parts]
+        apart = np.concatenate(found).reshape(prompts.shape) if found else np.empty(prompts.shape)
         equal = self.row_kinds[rows][:, None] == self.train_kinds[prompts]
         return apart, equal, equal | (apart <= self.threshold)
+
+
+def _shared(prompts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which train rows of each prompt stand in the other prompt of its row too, and the other way round, bool, (m, k)."""
+    step = max(1, CHUNK_PAIRS // max(1, prompts.shape[1]) ** 2)
+    in_others, in_prompts = np.empty(prompts.shape, dtype=bool), np.empty(others.shape, dtype=bool)
+    for start in range(0, len(prompts), step):
+        rows = slice(start, start + step)
+        same = prompts[rows, :, None] == others[rows, None, :]
+        in_others[rows], in_prompts[rows] = same.any(axis=2), same.any(axis=1)
+    return in_others, in_prompts
 
 
 def _nearer(own: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
