@@ -30,8 +30,9 @@ from harmonic.table import Split, coerce, digest, load_table, save_table
 
 log = logging.getLogger(__name__)
 
-PROMPT_ROWS = "prompt_rows.npy"
-"""Which train rows stood in each row's prompt: beside the rows, for methods that tell (`Synthesizer`)."""
+PROMPTS = ("prompt_rows", "prompt_drawn")
+"""Attributes that tell which train rows stood in each row's prompt, kept beside the rows for methods that have them
+(`Synthesizer`)."""
 
 GRACE_S = 10.0
 """For the first of several processes to write the record of a failure that they share, before the others end it."""
@@ -236,18 +237,20 @@ def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
             run.put("sample", key, partial(_save_stage, "sample", cost, n, synthesizer, save))
     _take_up(run, "sample")
     synthetic = load_table(run.store.folder("sample", key))
-    prompt_rows = run.store.folder("sample", key) / PROMPT_ROWS
-    if prompt_rows.exists():
-        synthesizer.prompt_rows = np.load(prompt_rows)  # type: ignore[attr-defined]  # no part of every method
+    for name in PROMPTS:
+        file = run.store.folder("sample", key) / f"{name}.npy"
+        if file.exists():
+            setattr(synthesizer, name, np.load(file))
     run.digests["synthetic"] = digest(synthetic)
     return synthetic
 
 
 def _save_rows(table: pd.DataFrame, synthesizer: Synthesizer, folder: Path) -> None:
     save_table(table, folder)
-    prompt_rows = getattr(synthesizer, "prompt_rows", None)
-    if prompt_rows is not None:
-        np.save(folder / PROMPT_ROWS, prompt_rows)
+    for name in PROMPTS:
+        prompts = getattr(synthesizer, name, None)
+        if prompts is not None:
+            np.save(folder / f"{name}.npy", prompts)
 
 
 def _score(run: _Run, split: Split, synthetic: pd.DataFrame, synthesizer: Synthesizer) -> None:

@@ -62,23 +62,23 @@ def default_pool(rows: int, answers: int) -> int:
     return max(SMALLEST_POOL, min(rows // 50, LARGEST_POOL, POOL_CELLS // answers))
 
 
-def make_examples(
-    kind: Examples, cells: Cells, group: np.ndarray, k: int, rng: np.random.Generator, linked: np.ndarray | None = None
-) -> list[list[str]]:
-    """The k example rows of an instruction as texts, columns in schema order.
+def draw_parents(kind: Examples, group: np.ndarray, k: int, rng: np.random.Generator, linked: np.ndarray) -> np.ndarray:
+    """The row that each cell of the k example rows of an instruction is from, int64, shape (k, c), columns as in the schema.
 
     Args:
         kind: neighbours: the first k rows of the group, in its order. crossovers: k rows, each of whose cells is that of a
-            row of the group drawn for that cell alone, or for those of a group of linked columns, so that an example holds a
-            whole row of the group by chance only.
-        cells: the texts of all rows.
+            random row of the group, drawn anew for each group of linked columns.
         group: int64, shape (g,): row numbers; g ≥ k for neighbours.
         k: how many examples.
         rng: of the crossovers.
-        linked: the number of each column's group, see `harmonic.dependencies.Links`; if not given, each is drawn by itself.
+        linked: int64, shape (c,): the number of each column's group, see `harmonic.dependencies.Links`; columns that are
+            drawn by themselves have a number of their own.
     """
     if kind == "neighbours":
-        return [list(cells[row]) for row in group[:k].tolist()]
-    linked = np.arange(len(cells[0])) if linked is None else linked
-    drawn = group[rng.integers(len(group), size=(k, linked.max() + 1))][:, linked]
-    return [[cells[row][place] for place, row in enumerate(parents)] for parents in drawn.tolist()]
+        return np.repeat(group[:k, None], len(linked), axis=1)
+    return group[rng.integers(len(group), size=(k, linked.max() + 1))][:, linked]
+
+
+def crossed(cells: Cells, parents: np.ndarray) -> list[list[str]]:
+    """The texts of the example rows whose cells are those of these rows, see `draw_parents`."""
+    return [[cells[row][place] for place, row in enumerate(own)] for own in parents.tolist()]

@@ -8,7 +8,7 @@ import numpy as np
 
 from harmonic.codec import Instruction, RowCodec, Segments, instruction
 from harmonic.dependencies import Links
-from harmonic.examples import Cells, Examples, make_examples
+from harmonic.examples import Cells, Examples, crossed, draw_parents
 from harmonic.lm.decoding import Prompt
 from harmonic.seed import derive_seed
 
@@ -35,9 +35,13 @@ class Composer:
         return self.links.in_order(self.codec.order(np.random.default_rng(derive_seed(0, "order", *stream))))
 
     def make(self, cells: Cells, group: np.ndarray, *stream: int | str) -> list[list[str]]:
-        """The examples of a group of rows of these texts, see `make_examples`."""
+        """The examples of a group of rows of these texts."""
+        return crossed(cells, self.parents(group, *stream))
+
+    def parents(self, group: np.ndarray, *stream: int | str) -> np.ndarray:
+        """The rows whose cells they show, int64, shape (k, c), see `draw_parents`."""
         rng = np.random.default_rng(derive_seed(0, "examples", *stream))
-        return make_examples(self.examples, cells, group, self.k, rng, self.links.groups)
+        return draw_parents(self.examples, group, self.k, rng, self.links.groups)
 
     def text(self, examples: Cells, columns: Sequence[int]) -> Segments:
         """The instruction that shows these examples."""

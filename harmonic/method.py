@@ -52,7 +52,7 @@ class Harmonic:
     Args:
         model: the language model, or "base" (the shipped one), "scratch", a hub id or a folder.
         k: examples per instruction.
-        examples: what they are, see `harmonic.examples.make_examples`: real neighbours, or crossovers of them.
+        examples: what they are, see `harmonic.examples.draw_parents`: real neighbours, or crossovers of them.
         pool: how many neighbours crossovers are made of; if not given, ten, but on tables of more than
             `sampling.draft_rows` rows see `default_pool`. One less than train has rows at most.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
@@ -122,6 +122,7 @@ class Harmonic:
         self.compute = compute or Compute()
         self.report: dict[str, Any] = {}
         self.prompt_rows: np.ndarray | None = None
+        self.prompt_drawn: np.ndarray | None = None
 
     def digest_inputs(self) -> dict[str, str]:
         """SHA-256 of the files of a model that is a local folder."""
@@ -200,7 +201,7 @@ class Harmonic:
             raise BadInput(f"method.sampling.keep needs {FOLDS} rows of train to judge by, but there are {len(train)}.")
         self.rewriting = Rewriting.of(train) if self.row_style == "canonical" else Rewriting.none(train)
         self.train, self.schema = self.rewriting.write(train), self.rewriting.written
-        self.prompt_rows = None
+        self.prompt_rows = self.prompt_drawn = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = RowTexts(self.codec, self.train)
         self.links = Links.of(self.train)
@@ -277,8 +278,9 @@ class Harmonic:
     ) -> pd.DataFrame:
         """Exactly n rows the schema accepts, or SamplingFailed; a run that was killed resumes from `work_dir`.
 
-        Sets `prompt_rows`: the train rows of which cells stood in the prompt of each row, int64, shape (n, k), or (n, pool)
-        for crossovers; (n, 0) under prompts=generated.
+        Sets `prompt_rows`: the train rows that the prompt of each row was made of, int64, shape (n, k), or (n, pool) for
+        crossovers; (n, 0) under prompts=generated. For crossovers of train also `prompt_drawn`, bool, of that shape: of
+        which of them a cell stood there.
 
         Args:
             n: how many.
@@ -295,6 +297,7 @@ class Harmonic:
         keeps, trial = self._keeps(writer, n, source, work_dir)
         generation = self._write(writer, n, source, work_dir, keeps)
         self.prompt_rows = self._real_rows([self.shown_rows(number, seed, source) for number in generation.numbers], source)
+        self.prompt_drawn = self._drawn_rows(generation.numbers, seed, source)
         return self._table(generation, draft=draft, trial=trial)
 
     def _write(
@@ -359,17 +362,24 @@ class Harmonic:
         """`prompt_rows` of prompts that showed these rows of a source."""
         return np.array(shown) if source.rows is self.train else np.empty((len(shown), 0), dtype=np.int64)
 
+    def _drawn_rows(self, numbers: Sequence[int], seed: int, source: Source) -> np.ndarray | None:
+        """`prompt_drawn` of the prompts of these tries; None where they showed the whole of what they were made of."""
+        if source.rows is not self.train or self._prompts == "random" or self.examples == "neighbours":
+            return None
+        groups = [(number, self.shown_rows(number, seed, source)) for number in numbers]
+        return np.array([np.isin(group, self.composer.parents(group, seed, "prompt", number)) for number, group in groups])
+
     def impute(self, table: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
         """The table with its empty cells filled; what is known stays as it is, and a row without a hole is left alone.
 
-        `prompt_rows` is None afterwards: rows without a hole had no prompt.
+        `prompt_rows` and `prompt_drawn` are None afterwards: rows without a hole had no prompt.
         """
         holes = table.isna().any(axis=1).to_numpy()
         schema = self.rewriting.schema
         if not holes.any():
             return coerce(table, schema, "the table")
         drawn = self._complete(table[holes], "the table", seed, work_dir, empty=False)
-        self.prompt_rows = None
+        self.prompt_rows = self.prompt_drawn = None
         whole = coerce(table[~holes], schema, "the table")
         places = np.argsort(np.concatenate([np.flatnonzero(~holes), np.flatnonzero(holes)]))
         return schema.restore_dtypes(pd.concat([whole, drawn]).iloc[places])
@@ -399,7 +409,7 @@ class Harmonic:
             return replace(self._as_dialogue(self.composer.prompt(examples, order)), given=known)
 
         generation = complete_rows(writer, prompt, self.read_row, len(conditions), compute=self.compute, work_dir=work_dir)
-        self.prompt_rows = self._real_rows(list(shown), source)
+        self.prompt_rows, self.prompt_drawn = self._real_rows(list(shown), source), None
         return given.keep(self._table(generation, draft=draft), self.rewriting.schema)
 
     @property

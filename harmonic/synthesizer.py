@@ -19,9 +19,10 @@ class Synthesizer(Protocol):
     * `rows`, how many it holds: all are scored unless n_samples says otherwise;
     * `learns_from = "val"`: it is fitted on validation rows;
     * `shares = True`: the processes of `harmonic.distributed` may call `fit` and `sample` together, and share the work;
-    * `prompt_rows`, int64, shape (n, k), once `sample` has returned n rows: numbers of the train rows of which cells stood
-      in the prompt of each, none where k is 0; None before. The runner keeps it with the rows. Methods without prompts have
-      none;
+    * `prompt_rows`, int64, shape (n, k), once `sample` has returned n rows: numbers of the train rows that the prompt of
+      each was made of, none where k is 0; None before. The runner keeps it with the rows. Methods without prompts have none;
+    * `prompt_drawn`, bool, of the same shape: those of them of which a cell stood there, where chance alone decided which;
+      None where all did, or where it is not known;
     * `log_likelihood(rows, *, seed, own=None)` and `text_log_likelihoods(texts)`, see `harmonic.method.Harmonic`;
     * `start(train, seed)`, everything of `fit` but the training: what pre-training knows of a table.
     """

@@ -7,7 +7,7 @@ import pytest
 from harmonic.codec import RowCodec
 from harmonic.datasets import load_dataset
 from harmonic.dependencies import Links, _lambda
-from harmonic.examples import make_examples
+from harmonic.examples import crossed, draw_parents
 from harmonic.infer import infer_schema
 from harmonic.schema import attach
 
@@ -73,10 +73,11 @@ def test_adults_education_has_a_number(paper_data_dir):
 def test_crossovers_take_linked_cells_from_one_row(towns):
     """Oracle: the map of towns to states holds for every example; a town and an age come from anywhere."""
     cells = towns.astype(str).to_numpy().tolist()
-    rows = make_examples("crossovers", cells, np.arange(60), 500, np.random.default_rng(0), Links.of(towns).groups)
+    group, groups = np.arange(60), Links.of(towns).groups
+    rows = crossed(cells, draw_parents("crossovers", group, 500, np.random.default_rng(0), groups))
     assert all(TOWNS[row[0]] == int(row[2]) for row in rows)
     assert len({(row[0], row[1]) for row in rows}) > len({(row[0], row[1]) for row in cells[:60]})
-    alone = make_examples("crossovers", cells, np.arange(60), 500, np.random.default_rng(0))
+    alone = crossed(cells, draw_parents("crossovers", group, 500, np.random.default_rng(0), np.arange(towns.shape[1])))
     assert not all(TOWNS[row[0]] == int(row[2]) for row in alone)
 
 

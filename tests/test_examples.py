@@ -1,5 +1,6 @@
 """What prompts show. Oracles: the cells of the group, column by column, and the rows that must not be among them."""
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -7,11 +8,12 @@ import pandas as pd
 import pytest
 
 from harmonic.encoding import Encoder
-from harmonic.examples import Source, default_pool, make_examples
+from harmonic.examples import Source, crossed, default_pool, draw_parents
 from harmonic.instructions import Composer
 from harmonic.lm.decoding import Decoding
 from harmonic.method import Harmonic
 from harmonic.metrics.attacks.prompt_copy import PromptCopy
+from harmonic.neighbours import make_groups
 from harmonic.sampling import Sampling
 from harmonic.schema import attach
 from harmonic.table import Split, schema_of
@@ -34,13 +36,14 @@ def generated(learnt, easy_table, quick_harmonic, tmp_path_factory):
 
 
 def test_neighbours_are_shown_as_they_are():
-    assert make_examples("neighbours", CELLS, np.array([7, 2, 5]), 2, rng()) == [CELLS[7], CELLS[2]]
+    parents = draw_parents("neighbours", np.array([7, 2, 5]), 2, rng(), np.arange(3))
+    assert crossed(CELLS, parents) == [CELLS[7], CELLS[2]]
 
 
 def test_each_cell_of_a_crossover_is_that_of_any_row_of_the_group():
     """Oracle: the group's cells of that column, each as often; and a row's cells together as often as chance has it."""
     group = np.array([1, 4, 6])
-    rows = make_examples("crossovers", CELLS, group, 3000, rng())
+    rows = crossed(CELLS, draw_parents("crossovers", group, 3000, rng(), np.arange(3)))
     for place, column in enumerate("abc"):
         counts = Counter(row[place] for row in rows)
         assert counts.keys() == {f"{column}{number}" for number in group}
@@ -135,6 +138,26 @@ def test_pools_of_a_run_over_very_many_rows_stay_small():
     assert default_pool(100_000, answers=100_000) == 160
     assert default_pool(1_000_000, answers=1_000_000) == 16
     assert default_pool(10_000_000, answers=10_000_000) == 10
+
+
+def test_drawn_rows_are_those_that_gave_a_cell(learnt, quick_harmonic, easy_table, tmp_path):
+    """Oracle: the prompts' texts: each of their cells is one of a drawn row, and a row that alone has a cell was drawn."""
+    learnt.save(tmp_path)
+    settings = {"examples": "crossovers", "pool": 12, "sampling": Sampling("neighbours", decoding=Decoding(temperature=0.7))}
+    method = quick_harmonic(**settings).load(tmp_path)
+    method.groups = make_groups(easy_table, method.schema, k=12, distance="mixed", label_rule="same_class", min_agreement=0)
+    rows = method.sample(30, seed=0)
+    assert method.report["generation"]["tried"] == len(rows)
+    assert method.prompt_drawn.shape == method.prompt_rows.shape == (30, 12)
+    assert 0 < method.prompt_drawn.mean() < 1
+    for number, (pool, drawn) in enumerate(zip(method.prompt_rows, method.prompt_drawn, strict=True)):
+        prompt = "".join(method.prompt(number, 0).text)
+        lines = [line.partition(": ")[2] for line in prompt.splitlines() if line.startswith("Example")]
+        for example in map(json.loads, lines):
+            for place, name in enumerate(easy_table.columns):
+                holders = [row for row in pool if method.cells[row][place] == example[name]]
+                assert set(holders) & set(pool[drawn])
+                assert len(holders) > 1 or drawn[list(pool).index(holders[0])]
 
 
 def test_a_large_table_has_wide_pools_and_no_draft(easy_table):

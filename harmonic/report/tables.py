@@ -57,6 +57,7 @@ SHEETS = {
         Score("mia_auc", "MIA AUC (.5)"),
         Score("mia_tpr1", "MIA TPR at 1 % (.01)"),
         Score("prompt_copy_share", "prompt share (.5)"),
+        Score("prompt_copy_drawn", "prompt drawn (.5)"),
         Score("prompt_copy_verbatim", "prompt verbatim (= hold-out)", "prompt_copy_verbatim_holdout"),
         Score("anonymeter_singling_out", "singling out (0)"),
         Score("anonymeter_linkability", "linkability (0)"),

@@ -35,6 +35,10 @@ class PromptCopy:
     * `prompt_copy_share`: share of rows nearer to their own prompt than to their partner's, ties halved. 0 to 1, ideal .5,
       greater means that outputs follow their prompt. `prompt_copy_share_low`, `prompt_copy_share_high`: its 95 % Wilson
       interval over the rows that have a partner; with fewer than all, the log says how many.
+    * `prompt_copy_drawn`: of a generator that tells which rows of its prompt's neighbourhood gave a cell to it
+      (`prompt_drawn`): share of rows nearer to those than to the others, as many of the larger part being drawn as the
+      smaller has, ties halved. 0 to 1, ideal .5: both parts are neighbours, and chance alone told them apart, so that what
+      is beyond is copying and not locality. `prompt_copy_drawn_low`, `prompt_copy_drawn_high`: its interval, as above.
     * `prompt_copy_verbatim`: share of rows that equal a row of their own prompt in every column; 0 to 1, ideal
       `prompt_copy_verbatim_chance`, the share that equal a row of their partner's prompt that their own did not show.
     * `prompt_copy_verbatim_holdout`: share of hold-out rows (`split.test`) that equal any train row: how often real people
@@ -51,17 +55,18 @@ class PromptCopy:
 
     What it cannot see: what separates copying from locality. Where a prompt holds neighbours of one another, an output near
     any of them is near to its prompt even if the generator never copies: there a share above .5, or more exposed rows than
-    chance, is exposure and no proof of copying. Two things tell them apart: verbatim rows, since new rows of the same source
-    equal a train row as often as the hold-out's do, so that `prompt_copy_verbatim` beyond `prompt_copy_verbatim_holdout` is
-    copying; and prompts of random rows, which are near to nothing by themselves. Nor does it see what leaks
-    through the weights (DLT, canaries), or a row that is handed through with a few cells changed where such rows are common.
+    chance, is exposure and no proof of copying. Three things tell them apart: which of a neighbourhood's rows were drawn;
+    verbatim rows, since new rows of the same source equal a train row as often as the hold-out's do, so that
+    `prompt_copy_verbatim` beyond `prompt_copy_verbatim_holdout` is copying; and prompts of random rows, which are near to
+    nothing by themselves. Nor does it see what leaks through the weights (DLT, canaries), or a row that is handed through
+    with a few cells changed where such rows are common.
 
     Source: ours. HARMONIC (Wang et al. 2024) shows real rows in each prompt, and neither its DCR nor its DLT looks at what
     comes of them; that rows in the context come out again: arXiv 2507.17066.
     """
 
-    version: ClassVar[int] = 2
-    """2: knows prompts without train rows."""
+    version: ClassVar[int] = 3
+    """2: knows prompts without train rows. 3: and which rows of a neighbourhood were drawn."""
     tail: float = 0.02
     """The quantile of the hold-out's distances to train below which a shown row counts as exposed."""
 
@@ -94,6 +99,7 @@ class PromptCopy:
             "prompt_copy_share": share,
             "prompt_copy_share_low": low,
             "prompt_copy_share_high": high,
+            **_drawn_scores(getattr(synthesizer, "prompt_drawn", None), own_apart, rng),
             "prompt_copy_verbatim": float(own_equal.any(axis=1).mean()),
             "prompt_copy_verbatim_chance": _mean((equal & ~in_mine).any(axis=1)),
             "prompt_copy_verbatim_holdout": near.verbatim_holdout,
@@ -196,6 +202,27 @@ def _shared(prompts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.nda
         same = prompts[rows, :, None] == others[rows, None, :]
         in_others[rows], in_prompts[rows] = same.any(axis=2), same.any(axis=1)
     return in_others, in_prompts
+
+
+def _drawn_scores(drawn: np.ndarray | None, apart: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    """`prompt_copy_drawn` and its interval; nothing where it is not known which rows were drawn, or all of them were.
+
+    Args:
+        drawn: bool, shape (n, k), or None.
+        apart: float64, shape (n, k): distance of each row to those of its prompt.
+        rng: of the rows that are left out to make both parts equal.
+    """
+    if drawn is None or drawn.all():
+        return {}
+    luck = rng.random(drawn.shape)
+    parts = []
+    for part, other in ((drawn, ~drawn), (~drawn, drawn)):
+        first = np.argsort(np.where(part, luck, np.inf), axis=1).argsort(axis=1)  # rank in the part, its rows first
+        parts.append(part & (first < other.sum(axis=1, keepdims=True)))
+    both = parts[0].any(axis=1)
+    shown, unshown = (np.where(part, apart, np.inf).min(axis=1)[both] for part in parts)
+    share, low, high = _nearer(shown, unshown)
+    return {"prompt_copy_drawn": share, "prompt_copy_drawn_low": low, "prompt_copy_drawn_high": high}
 
 
 def _nearer(own: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:

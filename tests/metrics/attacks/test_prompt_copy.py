@@ -17,8 +17,8 @@ N = 300
 class Prompted:
     """A generator of which nothing but its prompts is known."""
 
-    def __init__(self, prompt_rows):
-        self.prompt_rows = prompt_rows
+    def __init__(self, prompt_rows, prompt_drawn=None):
+        self.prompt_rows, self.prompt_drawn = prompt_rows, prompt_drawn
 
 
 def people(n, seed):
@@ -50,8 +50,8 @@ def random_prompts(n, seed, k=4):
     return np.array([rng.choice(N, k, replace=False) for _ in range(n)])
 
 
-def score(split, rows, prompts, seed=0):
-    return PromptCopy()(split, rows, seed=seed, synthesizer=Prompted(prompts))
+def score(split, rows, prompts, seed=0, drawn=None):
+    return PromptCopy()(split, rows, seed=seed, synthesizer=Prompted(prompts, drawn))
 
 
 @pytest.mark.parametrize("prompted", ["random", "neighbours"])
@@ -93,6 +93,39 @@ def test_locality_alone_raises_the_share_and_copies_nothing(split, neighbours):
     assert scores["prompt_copy_share_low"] > 0.8
     assert scores["prompt_copy_verbatim"] <= scores["prompt_copy_verbatim_chance"] < 0.05
     assert scores["prompt_rows_exposed"] < 0.1
+
+
+@pytest.mark.parametrize("given", [2, 6])
+def test_drawn_rows_tell_copying_from_locality(split, given):
+    """Oracle: known answers: new rows beside their eight neighbours are as near to the drawn ones, in the mean of twenty
+    draws; copies of a drawn row are nearer to it than to any other, but for people who repeat."""
+    rule = {"distance": "mixed", "label_rule": "same_class", "min_agreement": 0}
+    prompts = make_groups(split.train, split.schema, k=8, **rule).neighbours
+    shares = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        drawn = rng.random((N, 8)).argsort(axis=1) < given
+        shares.append(score(split, split.train, prompts, seed, drawn)["prompt_copy_drawn"])
+    assert abs(np.mean(shares) - 0.5) < 4 * np.std(shares, ddof=1) / np.sqrt(20)
+    assert 0 < np.std(shares) < 0.06
+    copied = prompts[np.arange(N), drawn.argmax(axis=1)]
+    scores = score(split, split.train.iloc[copied].reset_index(drop=True), prompts, 0, drawn)
+    kept = min(given, 8 - given) / given  # the copied row is among those that are compared
+    assert scores["prompt_copy_drawn"] >= kept + (1 - kept) * 0.4
+    assert 0.5 < scores["prompt_copy_drawn_low"] < scores["prompt_copy_drawn"]
+
+
+def test_drawn_rows_by_hand():
+    """Oracle: numbers on a line: 0 is nearer to the drawn 1 than to 66, 58 as far from the drawn 50 as from 66, and of a
+    prompt that was drawn as a whole nothing is said."""
+    train = pd.DataFrame({"x": [1, 10, 50, 66, 100], "y": ["a", "b", "a", "a", "a"]})
+    made = split_of(train, train.iloc[:3], x="integer")
+    rows = pd.DataFrame({"x": [0, 58, 1], "y": ["a", "a", "a"]})
+    prompts = np.array([[0, 3], [2, 3], [0, 1]])
+    scores = score(made, rows, prompts, drawn=np.array([[True, False], [True, False], [True, True]]))
+    assert scores["prompt_copy_drawn"] == 0.75
+    assert "prompt_copy_drawn" not in score(made, rows, prompts, drawn=np.ones((3, 2), dtype=bool))
+    assert "prompt_copy_drawn" not in score(made, rows, prompts)
 
 
 def test_by_hand():
