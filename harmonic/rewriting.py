@@ -18,7 +18,7 @@ import pandas as pd
 from harmonic.codec import Unreadable
 from harmonic.constraints import Constraint
 from harmonic.schema import Column, Schema
-from harmonic.table import coerce, schema_of
+from harmonic.table import Split, coerce, schema_of
 
 LEAST_UNIT = 10
 """Of the last decimal place; below it, writing a number in its unit saves no digit."""
@@ -119,6 +119,10 @@ class Rewriting:
         bases = {name: _places(self.schema[name], table[name]) for name in self.bases.values()}
         columns = {name: self._counted(name, _places(self.schema[name], table[name]), bases) for name in self.units}
         return self.written.restore_dtypes(table.assign(**columns))
+
+    def write_split(self, split: Split) -> Split:
+        """All tables of a data set as the model sees them."""
+        return Split(split.name, self.written, *map(self.write, (split.train, split.val, split.test)))
 
     def complete(self, rows: pd.DataFrame, spans: pd.DataFrame) -> pd.DataFrame:
         """Rows with empty cells, in which what a known cell is counted from is known too.

@@ -138,7 +138,7 @@ def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: 
     harmonic = Harmonic(backbone, k=K, **settings).start(split.train, derive_seed(seed, "fit"))
     cells["zero-shot, masks"] = masked_bits(harmonic, scored, seed)
     examples = [harmonic.nearest_train_rows(table) for table in (split.val.iloc[val].reset_index(drop=True), scored)]
-    guesses = yardsticks(as_written(split, harmonic), *examples, val, test)
+    guesses = yardsticks(harmonic.rewriting.write_split(split), *examples, val, test)
     cells |= {"marginal": guesses.marginal, "copy": guesses.copy, "copy or marginal": guesses.copy_or_marginal}
     validity = {"zero-shot": free_validity(harmonic, rows, seed)}
     costs: dict[str, float] = {}
@@ -159,14 +159,6 @@ def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: 
         "validity": validity,
         "costs": costs,
     }
-
-
-def as_written(split: Any, harmonic: Any) -> Any:
-    """The table as the model reads it, numbers in their units: what the yardsticks are to guess too."""
-    from harmonic.table import Split
-
-    write = harmonic.rewriting.write
-    return Split(split.name, harmonic.schema, write(split.train), write(split.val), write(split.test))
 
 
 def masked_bits(harmonic: Any, rows: Any, seed: int) -> np.ndarray:

@@ -175,6 +175,18 @@ def test_options_that_came_later_leave_old_results_theirs():
         assert keys._fit_meaning(asked) != plain
 
 
+@pytest.mark.paper_data
+def test_the_records_of_the_default_method_are_this_codes(paper_data_dir):
+    """Oracle: the keys of the committed records: what this code and its configuration would ask its cache for."""
+    files = sorted(Path("results/runs").glob("*/harmonic/base/seed*/record.json"))
+    assert {file.parts[2] for file in files} >= {"german", "adult", "diabetes", "buddy", "affairs"}
+    for file in files:
+        done = record.read(file)
+        split = datasets.load_dataset(done.cell.dataset, seed=done.cell.seed, data_dir=paper_data_dir)
+        fit = keys.fit_key(done.config, build(done.config["method"]), split)
+        assert keys.sample_key(done.config, fit, done.config["n_samples"] or len(split.train)) == done.cell.key, file
+
+
 def test_a_record_holds_tokens_per_second(cell):
     """Oracle: the tokens that the method reports, over the seconds of the same record; a copy reads none."""
     costs = (done := run_cell(cell(HARMONIC))).costs

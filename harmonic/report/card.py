@@ -221,7 +221,8 @@ Share of rows that parse and obey the schema when the model writes keys and valu
 * Small on purpose: it copies, counts and interpolates what stands before it, and knows no word's meaning.
 * Trained on sequences of up to {length} tokens and tables of {columns} columns; wider tables work through fine-tuning.
 * English-looking names; other scripts are read byte by byte. Free text is not its business.
-* Time stamps in seconds cost it more than the marginal does: it cannot divide by 86 400.
+* Time stamps cost it more than the marginal does: in seconds, since it cannot divide by 86 400; in minutes, as the method
+  writes those of buddy, since it expects ten digits until it is fine-tuned or masked.
 * Before fine-tuning it does not know which words belong to which column, and spends probability on those of others; the
   sampler's masks tell it (compare the columns of bits). Where examples disagree, its shares are still off by bits.
 * It leans on its examples: rows prompted with a train row's neighbours come near that row on tables of few, coarse columns.

@@ -26,8 +26,11 @@ from harmonic.table import coerce
 
 EVALUATIONS = Path(__file__).parents[3] / "results" / "base"
 PAPER = ("adult", "buddy", "diabetes", "german")
-COPY_IS_BETTER = ("german",)
-"""Tables on which copying, which knows each column's domain, beats the base model where its masks do not tell it."""
+COPY_IS_BETTER = {
+    "german": "copying, fitted on validation rows, knows each column's categories and how far to trust five rows",
+    "buddy": "copying knows that minutes since 1970 have eight digits; the base model knows seconds, which have ten",
+}
+"""Tables on which copying beats the base model without masks, and what it knows that they would tell the model."""
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +102,7 @@ def bits(name, rows=60):
     harmonic = Harmonic(examples="neighbours").start(split.train, 0)
     scored = split.test.iloc[test].reset_index(drop=True)
     examples = [harmonic.nearest_train_rows(table) for table in (split.val.iloc[val].reset_index(drop=True), scored)]
-    guesses = yardsticks(split, *examples, val, test)
+    guesses = yardsticks(harmonic.rewriting.write_split(split), *examples, val, test)
     free, under = (-harmonic.log_likelihood(scored, seed=0, masks=masks) / np.log(2) for masks in (False, True))
     held = np.isfinite(under)  # masks forbid what lies beyond train's domain
     assert held.mean() > 0.99
@@ -145,17 +148,14 @@ def test_the_committed_evaluation(evaluations, name):
     assert cells["zero-shot, k = 5"] < cells["marginal"]
     assert cells["fine-tuned"] < min(cells["zero-shot, k = 5"], cells["copy or marginal"])
     assert cells["fine-tuned, masks"] < min(cells["zero-shot, masks"], cells["fine-tuned"])
-    assert found["validity"]["fine-tuned"] >= 0.95
-
-
-GERMAN = "without masks: copying, fitted on validation rows, knows each column's categories and how far to trust five rows"
-VALID = "483 of 500 rows, two short of the bound"
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.xfail(reason=GERMAN, strict=True) if name in COPY_IS_BETTER else ())
+        pytest.param(
+            name, marks=pytest.mark.xfail(reason=COPY_IS_BETTER[name], strict=True) if name in COPY_IS_BETTER else ()
+        )
         for name in PAPER
     ],
 )
@@ -165,10 +165,7 @@ def test_zero_shot_beats_copying_without_masks(evaluations, name):
     assert cells["zero-shot, k = 5"] < cells["copy"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.xfail(reason=VALID, strict=True) if name == "buddy" else ()) for name in PAPER],
-)
+@pytest.mark.parametrize("name", PAPER)
 def test_free_rows_are_valid(evaluations, name):
     """Oracle: the bound that was set: 97 % of rows written freely after fine-tuning."""
     assert evaluations[name]["validity"]["fine-tuned"] >= 0.97
