@@ -59,6 +59,7 @@ def test_the_tables_have_columns_for_scores_that_there_are(small, quick_publishe
     """Oracle: what the metrics give: every column names one of their keys, and so does its reference; none comes twice."""
     generator = Memory(small.train, small.train, small.schema)
     generator.prompt_rows = np.arange(2 * len(small.val)).reshape(-1, 2)
+    generator.prompt_drawn = generator.prompt_rows % 2 == 0
     given = {key for metric in METRICS for key in built(metric)(small, small.val, seed=0, synthesizer=generator)}
     wanted = [key for score in SCORES for key in (score.key, score.holdout) if key]
     assert len(wanted) == len(set(wanted))
@@ -73,6 +74,7 @@ def test_a_score_or_a_sentence(metric, small, bad, one_sentence, caplog, quick_p
     score = built(metric)
     for fault, rows in bad.items():
         generator.prompt_rows = np.arange(2 * len(rows)).reshape(-1, 2) % len(small.train)
+        generator.prompt_drawn = np.arange(2 * len(rows)).reshape(-1, 2) % 2 == 0
         caplog.clear()
         try:
             with caplog.at_level(logging.WARNING):

@@ -217,8 +217,8 @@ def _drawn_scores(drawn: np.ndarray | None, apart: np.ndarray, rng: np.random.Ge
     luck = rng.random(drawn.shape)
     parts = []
     for part, other in ((drawn, ~drawn), (~drawn, drawn)):
-        first = np.argsort(np.where(part, luck, np.inf), axis=1).argsort(axis=1)  # rank in the part, its rows first
-        parts.append(part & (first < other.sum(axis=1, keepdims=True)))
+        ranks = np.argsort(np.where(part, luck, np.inf), axis=1).argsort(axis=1)  # the part's rows come first
+        parts.append(part & (ranks < other.sum(axis=1, keepdims=True)))
     both = parts[0].any(axis=1)
     shown, unshown = (np.where(part, apart, np.inf).min(axis=1)[both] for part in parts)
     share, low, high = _nearer(shown, unshown)
