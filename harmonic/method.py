@@ -296,8 +296,9 @@ class Harmonic:
         source, draft = self._source(writer, seed, work_dir)
         keeps, trial = self._keeps(writer, n, source, work_dir)
         generation = self._write(writer, n, source, work_dir, keeps)
-        self.prompt_rows = self._real_rows([self.shown_rows(number, seed, source) for number in generation.numbers], source)
-        self.prompt_drawn = self._drawn_rows(generation.numbers, seed, source)
+        shown = [self.shown_rows(number, seed, source) for number in generation.numbers]
+        self.prompt_rows = self._real_rows(shown, source)
+        self.prompt_drawn = self._drawn_rows(shown, generation.numbers, seed, source)
         return self._table(generation, draft=draft, trial=trial)
 
     def _write(
@@ -362,12 +363,14 @@ class Harmonic:
         """`prompt_rows` of prompts that showed these rows of a source."""
         return np.array(shown) if source.rows is self.train else np.empty((len(shown), 0), dtype=np.int64)
 
-    def _drawn_rows(self, numbers: Sequence[int], seed: int, source: Source) -> np.ndarray | None:
-        """`prompt_drawn` of the prompts of these tries; None where they showed the whole of what they were made of."""
+    def _drawn_rows(
+        self, shown: Sequence[np.ndarray], numbers: Sequence[int], seed: int, source: Source
+    ) -> np.ndarray | None:
+        """`prompt_drawn` of prompts made of these rows at these tries; None where they showed each row whole."""
         if source.rows is not self.train or self._prompts == "random" or self.examples == "neighbours":
             return None
-        groups = [(number, self.shown_rows(number, seed, source)) for number in numbers]
-        return np.array([np.isin(group, self.composer.parents(group, seed, "prompt", number)) for number, group in groups])
+        drawn = (self.composer.parents(group, seed, "prompt", n) for group, n in zip(shown, numbers, strict=True))
+        return np.array([np.isin(group, parents) for group, parents in zip(shown, drawn, strict=True)])
 
     def impute(self, table: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
         """The table with its empty cells filled; what is known stays as it is, and a row without a hole is left alone.
