@@ -13,6 +13,7 @@ from harmonic import datasets, keys, record
 from harmonic.bench import run_cell
 from harmonic.build import build
 from harmonic.lm.module import FineTuning
+from harmonic.meaning import fit_meaning
 from harmonic.method import Harmonic
 from harmonic.metrics.distance import NewRowSynthesis
 from harmonic.table import Split, load_table
@@ -164,15 +165,15 @@ def test_options_that_came_later_leave_old_results_theirs():
     assert files
     for file in files:
         method = record.read(file).config["method"]
-        plain = keys._fit_meaning(method)
+        plain = fit_meaning(method)
         later = {
             **method,
             "model": {**method["model"], "quantize": None},
             "compute": {**method["compute"], "compile": "auto", "strategy": "single"},
         }
-        assert keys._fit_meaning(later) == plain
+        assert fit_meaning(later) == plain
         asked = {**later, "model": {**later["model"], "quantize": "nf4"}}
-        assert keys._fit_meaning(asked) != plain
+        assert fit_meaning(asked) != plain
 
 
 @pytest.mark.paper_data

@@ -18,6 +18,7 @@ LAYERS = {
         "encoding",
         "store",
         "env",
+        "meaning",
         "constraints",
         "arguments",
         "budget",

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harmonic.keys import compute_meaning, model_meaning
+from harmonic.meaning import compute_meaning, model_meaning
 from harmonic.record import FILE, Record, read
 from harmonic.report.estimates import Duration
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harmonic.meaning import fit_meaning
 from harmonic.record import Record
 
 AS_TRAIN = "as train"
@@ -141,6 +142,8 @@ def _rows(record: Record) -> str:
 def _meaning(record: Record) -> str:
     """What tells two methods apart: name, model and configuration; not the seed, nor a model it has no use for."""
     config = {name: value for name, value in record.config.items() if name not in ("seed", "names")}
+    method = config.get("method", {})
+    config["method"] = fit_meaning(method) | {name: method[name] for name in ("sampling",) if name in method}
     return json.dumps([record.cell.method, record.cell.model, _less_names(config)], sort_keys=True)
 
 

@@ -22,11 +22,13 @@ def configured(**config):
         ({"dataset": {"name": "german"}}, {"dataset": {"name": "german", "fold": None}}),
         ({"method": {"k": 5}}, {"method": {"k": 5, "budget": None, "options": {}}}),
         ({"method": {"_target_": "here.Smote"}}, {"method": {"_target_": "elsewhere.Smote"}}),
+        ({"method": {"compute": {}}}, {"method": {"compute": {"compile": "auto", "strategy": "single"}}}),
         ({"seed": 0}, {"seed": 1}),
     ],
 )
 def test_what_makes_no_other_method(one, other):
-    """Oracle: the rule: a model that the method does not have, an option that is not set, a class that moved, the seed."""
+    """Oracle: the rule: a model that the method does not have, an option that is not set or says what was so before it,
+    a class that moved, the seed."""
     assert [len(row.records) for row in group([configured(**one), configured(**other)])] == [2]
 
 
@@ -36,6 +38,8 @@ def test_what_makes_no_other_method(one, other):
         ({"method": {"k": 5}}, {"method": {"k": 6}}),
         ({"method": {"k": 5}}, {"method": {"k": 5, "budget": "smoke"}}),
         ({"method": {"k": 0}}, {"method": {}}),
+        ({"method": {"compute": {}}}, {"method": {"compute": {"strategy": "ddp"}}}),
+        ({"method": {"sampling": {"keep": 0.5}}}, {"method": {"sampling": {}}}),
         ({"method": {"exact": False}}, {"method": {}}),
     ],
 )

@@ -1,0 +1,32 @@
+"""What of a configuration can change what a method learns: all that keys are made of, and that tells two methods apart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a method's configuration can change what it learns: neither how it samples nor when it saves checkpoints.
+
+    A budget or a search that is not set is as if it were not there: methods came before them.
+    """
+    unset = {name for name in ("budget", "max_minutes", "neighbour_search") if method.get(name) is None}
+    meaning = {name: value for name, value in method.items() if name not in unset | {"sampling"}}
+    if "compute" in meaning:
+        meaning["compute"] = compute_meaning(meaning["compute"])
+    if "model" in meaning:
+        meaning["model"] = model_meaning(meaning["model"])
+    return meaning
+
+
+def compute_meaning(compute: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a `trainer` group can change what is learnt; of what came later, only what is not as it was before."""
+    came_later = {"compile": "auto", "strategy": "single"}
+    without = {"checkpoint_minutes"} | {name for name, before in came_later.items() if compute.get(name) == before}
+    return {name: value for name, value in compute.items() if name not in without}
+
+
+def model_meaning(model: Any) -> Any:
+    """What of a language model's configuration can change what is learnt; four-bit weights came later."""
+    if isinstance(model, Mapping) and model.get("quantize", "") is None:
+        return {name: value for name, value in model.items() if name != "quantize"}
+    return model
