@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -270,8 +270,10 @@ class Harmonic:
     def rows_written(self, n: int) -> int:
         """How many rows `sample` has the model write for n, those included that are not kept or not returned."""
         rows = len(self.train)
-        drafted = self.sampling.draft_size(rows) if self._prompts == "generated" else 0
-        return drafted + (n if self._keep is None else self.sampling.trial_size(n, rows) + math.ceil(n / self._keep))
+        runs = [n, self.sampling.draft_size(rows)] if self._prompts == "generated" else [n]
+        if self._keep is None:
+            return sum(runs)
+        return sum(self.sampling.trial_size(run, rows) + math.ceil(run / self._keep) for run in runs)
 
     def sample(
         self, n: int, *, seed: int, work_dir: Path | None = None, conditions: pd.DataFrame | None = None
@@ -293,13 +295,12 @@ class Harmonic:
                 raise BadInput(f"conditions must have a row for each of the {n} wanted, but has {len(conditions)}.")
             return self._complete(conditions, "conditions", seed, work_dir, empty=True)
         writer = self.writer(self.sampling.decoding, seed)
-        source, draft = self._source(writer, seed, work_dir)
-        keeps, trial = self._keeps(writer, n, source, work_dir)
-        generation = self._write(writer, n, source, work_dir, keeps)
+        source, before = self._source(writer, seed, work_dir)
+        generation, trial = self._run(writer, n, source, work_dir)
         shown = [self.shown_rows(number, seed, source) for number in generation.numbers]
         self.prompt_rows = self._real_rows(shown, source)
         self.prompt_drawn = self._drawn_rows(shown, generation.numbers, seed, source)
-        return self._table(generation, draft=draft, trial=trial)
+        return self._table(generation, before | trial)
 
     def _write(
         self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None, keeps: Keeps | None = None
@@ -320,33 +321,43 @@ class Harmonic:
         self.rewriting.check(row)
         return row
 
-    def _keeps(
-        self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None
-    ) -> tuple[Keeps | None, Generation | None]:
-        """Which rows of a run for n are kept, and the writing of those that it was learnt from; neither where all are."""
+    def _run(
+        self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None, of: str = ""
+    ) -> tuple[Generation, dict[str, Generation]]:
+        """n rows, less those that are not kept, and by name those that were written to learn which these are."""
         if self._keep is None:
-            return None, None
+            return self._write(writer, n, source, work_dir), {}
         writer.prepare()
         trying = replace(writer, seed=derive_seed(writer.seed, "trial"))
         size = self.sampling.trial_size(n, len(self.train))
         trial = self._write(trying, size, source, work_dir / "trial" if work_dir else None)
         encoder = Encoder.fit(self.train, self.schema)
         discriminator = Discriminator.fit(self.train, self._rows(trial.rows), encoder, self._keep, trying.seed)
-        self.report["rejection"] = discriminator.report
-        return lambda rows, numbers: discriminator.keeps(self._rows(rows), numbers), trial
+        self.report[f"{of}rejection"] = discriminator.report
 
-    def _source(self, writer: Writer | VllmWriter, seed: int, work_dir: Path | None) -> tuple[Source, Generation | None]:
-        """The rows that examples are made of, and how they were written if the method wrote them."""
+        def keeps(rows: Sequence[dict[str, Any]], numbers: Sequence[int]) -> np.ndarray:
+            return discriminator.keeps(self._rows(rows), numbers)
+
+        return self._write(writer, n, source, work_dir, keeps), {f"{of}trial": trial}
+
+    def _source(self, writer: Writer | VllmWriter, seed: int, work_dir: Path | None) -> tuple[Source, dict[str, Generation]]:
+        """The rows that examples are made of, and by name what was written for them."""
         if self._prompts != "generated":
-            return self._train_source, None
+            return self._train_source, {}
         writer.prepare()
         drafting = replace(writer, seed=derive_seed(seed, "draft"))
         wanted = self.sampling.draft_size(len(self.train))
-        draft = self._write(drafting, wanted, self._train_source, work_dir / "draft" if work_dir else None)
-        encoder = Encoder.fit(self.train, self.schema)
+        folder = work_dir / "draft" if work_dir else None
+        draft, trial = self._run(drafting, wanted, self._train_source, folder, "draft_")
+        rows, encoder = self._rows(draft.rows), Encoder.fit(self.train, self.schema)
+        source = Source.of_generated(rows, encoder, self.codec, self._draft_pool, within_class=self._within_class)
+        return source, {**trial, "draft": draft}
+
+    @property
+    def _draft_pool(self) -> int:
+        """How many rows of a draft make a group: few even where train's are many, since a draft's rows are nobody's."""
         size = self.groups.neighbours.shape[1]
-        rows = self._rows(draft.rows)
-        return Source.of_generated(rows, encoder, self.codec, size, within_class=self._within_class), draft
+        return size if self.examples == "neighbours" or self.pool is not None else min(size, SMALLEST_POOL)
 
     @property
     def _train_source(self) -> Source:
@@ -399,7 +410,7 @@ class Harmonic:
             raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
         rng = np.random.default_rng(derive_seed(seed, "conditions"))
         writer = self.writer(decoding, seed, empty=empty)
-        source, draft = self._source(writer, seed, work_dir)
+        source, before = self._source(writer, seed, work_dir)
         encoder = Encoder.fit(self.train, self.schema)
         anchors = conditions.anchors(source, encoder, rng, within_class=self._within_class)
         shown = source.groups.neighbours[anchors]
@@ -413,21 +424,20 @@ class Harmonic:
 
         generation = complete_rows(writer, prompt, self.read_row, len(conditions), compute=self.compute, work_dir=work_dir)
         self.prompt_rows, self.prompt_drawn = self._real_rows(list(shown), source), None
-        return given.keep(self._table(generation, draft=draft), self.rewriting.schema)
+        return given.keep(self._table(generation, before), self.rewriting.schema)
 
     @property
     def _within_class(self) -> bool:
         """Whether the examples of a row are of its class."""
         return self.schema.task != "regression" and self.label_rule == "same_class"
 
-    def _table(self, generation: Generation, **before: Generation | None) -> pd.DataFrame:
-        """The rows of a generation; it and those before it go into the report."""
+    def _table(self, generation: Generation, before: Mapping[str, Generation]) -> pd.DataFrame:
+        """The rows of a generation; it and those before it, by name, go into the report."""
         self.report |= {"generation": generation.counts(), "masks": generation.by_column(self.schema.names)}
         self.report["tokens_sample"] = generation.tokens
         for name, earlier in before.items():
-            if earlier is not None:
-                self.report[name] = earlier.counts()
-                self.report["tokens_sample"] += earlier.tokens
+            self.report[name] = earlier.counts()
+            self.report["tokens_sample"] += earlier.tokens
         return self.rewriting.read(self._rows(generation.rows))
 
     def _rows(self, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ class Sampling:
     draft_rows: int = 2000
     """Under prompts=generated, how many rows are written first: as many as train has, but no more than this."""
     keep: float | Literal["auto"] | None = "auto"
-    """Of the rows it writes, the share that is kept: those that a classifier takes for train's, see
+    """Of the rows it writes, those of a draft too, the share that is kept: those that a classifier takes for train's, see
     `harmonic.rejection.Discriminator`. null: all. auto: half of them on tables of more than `draft_rows` rows."""
     trial_rows: int = 4000
     """Rows that are written for the classifier to learn from: as many as are wanted, or `LEAST_TRIAL` where those are fewer,

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harmonic import rejection
 from harmonic.encoding import Encoder
 from harmonic.examples import Source, crossed, default_pool, draw_parents
 from harmonic.instructions import Composer
@@ -87,7 +88,8 @@ def test_groups_of_generated_rows_are_of_one_class_without_the_anchor(learnt, ea
 def test_prompts_of_generated_rows_hold_those_alone(generated, easy_table, monkeypatch):
     """Oracle: every example cell is one of the draft; and the draft is no train row handed on, or not all would be new."""
     method, rows = generated
-    source, draft = method._source(method.writer(method.sampling.decoding, 0), 0, None)
+    source, before = method._source(method.writer(method.sampling.decoding, 0), 0, None)
+    draft = before["draft"]
     assert draft.tried >= len(draft.rows) == len(easy_table)
     written = set(map(tuple, source.cells))
     columns = [set(column) for column in zip(*source.cells, strict=True)]
@@ -161,15 +163,40 @@ def test_drawn_rows_are_those_that_gave_a_cell(learnt, quick_harmonic, easy_tabl
 
 
 def test_a_large_table_has_wide_pools_and_no_draft(easy_table):
-    """Oracle: a fiftieth of the rows, at most 500; two rows are written for one, and a trial's; nobody is shown real
-    neighbours who did not ask for them."""
+    """Oracle: a fiftieth of the rows, at most 500; two rows are written for one, and a trial's, of a draft that is asked for
+    as well; nobody is shown real neighbours who did not ask for them."""
     for rows, pool, written in ((40, 10, 140), (2000, 10, 2100), (2001, 40, 300), (30_000, 500, 300)):
         table = attach(easy_table.sample(rows, replace=True, random_state=0, ignore_index=True), schema_of(easy_table))
         method = Harmonic(max_instructions=5).prepare(table, seed=0)
         assert method.groups.neighbours.shape[1] == pool
         assert method.rows_written(100) == written
     assert [method.rows_written(n) for n in (7, 5000)] == [100 + 14, 4000 + 10_000]
+    drafting = Harmonic(sampling=Sampling("generated"), max_instructions=5).prepare(table, seed=0)
+    assert drafting.rows_written(100) == (2000 + 4000) + 300
+    assert (drafting.groups.neighbours.shape[1], drafting._draft_pool) == (500, 10)
     assert Harmonic(examples="neighbours", max_instructions=5).prepare(table, seed=0).rows_written(100) == 2100
+
+
+def test_a_draft_too_is_turned_down_by_half(quick_harmonic, easy_table, learnt, tmp_path, monkeypatch):
+    """Oracle: the counts of each run; nothing of train is shown; the same rows from what a kill leaves, whenever it came."""
+    monkeypatch.setattr(rejection, "LEAST_IN_LEAF", 1.0)
+    learnt.save(tmp_path / "learnt")
+    sampling = Sampling("generated", draft_rows=30, keep=0.5, trial_rows=20, decoding=Decoding(temperature=0.7))
+    method = quick_harmonic(examples="crossovers", sampling=sampling).load(tmp_path / "learnt")
+    work = tmp_path / "work"
+    rows = method.sample(25, seed=0, work_dir=work)
+    report = method.report
+    runs = ("draft_trial", "draft", "trial", "generation")
+    assert [report[run]["kept"] for run in runs] == [20, 30, 20, 25]
+    assert report["draft"]["turned_down"] > 5 < report["generation"]["turned_down"]
+    assert report["draft_rejection"] != report["rejection"]
+    assert report["tokens_sample"] == sum(report[run]["new_tokens"] + report[run]["prompt_tokens"] for run in runs)
+    assert method.prompt_rows.shape == (25, 0)
+    for left in ("trial", "draft", "draft/trial"):
+        for shard in [*work.glob("*.json"), *(work / left).glob("*.json")]:
+            shard.unlink()
+        pd.testing.assert_frame_equal(method.sample(25, seed=0, work_dir=work), rows)
+    assert method.rows_written(25) == 20 + 60 + 20 + 50
 
 
 def test_conditions_hold_under_generated_prompts(generated, easy_table):
