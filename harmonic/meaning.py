@@ -1,4 +1,4 @@
-"""What of a configuration can change what a method learns: all that keys are made of, and that tells two methods apart."""
+"""What of a method's configuration can change what it learns: it goes into keys, and tells two rows of a table apart."""
 
 from collections.abc import Mapping
 from typing import Any

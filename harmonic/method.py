@@ -54,7 +54,7 @@ class Harmonic:
         k: examples per instruction.
         examples: what they are, see `harmonic.examples.draw_parents`: real neighbours, or crossovers of them.
         pool: how many neighbours crossovers are made of; if not given, ten, but on tables of more than
-            `sampling.draft_rows` rows see `default_pool`. One less than train has rows at most.
+            `sampling.draft_rows` rows see `default_pool`, and ten of a draft. One less than there are rows at most.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
         neighbour_search: exact or approximate, see `harmonic.neighbours.mixed_neighbours`; if not given, exact on tables of
             100 000 rows or fewer, and on larger ones where the run's instructions are few.
