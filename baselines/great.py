@@ -1,5 +1,6 @@
 """GReaT: a language model fine-tuned on rows as sentences (Borisov et al., ICLR 2023), by its authors' package be-great."""
 
+import itertools
 import json
 import re
 import tempfile
@@ -20,6 +21,8 @@ from baselines.watch import Watch
 from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.codec import RowCodec
 from harmonic.lm import load
+from harmonic.lm.continuation import continue_texts
+from harmonic.lm.decoding import Decoding
 from harmonic.lm.grammar import DONE
 from harmonic.lm.likelihood import Tokens, text_log_likelihoods, token_log_likelihoods
 from harmonic.seed import derive_seed, global_seed
@@ -29,6 +32,9 @@ from harmonic.training import Compute, progress_bar
 UNSAFE = re.compile(r"[%,\n\r]|^\s|\s$|(?<= )i(?=s )|^(?:N(?=one$)|p(?=laceholder$))|<(?=[|/]*\w+\|?>)")
 """What the sentence form cannot hold in a name or a value: its own separators, words that be-great gives a meaning, and
 what may spell a special token."""
+
+TOP_K = 50
+"""be-great leaves it at what transformers does unasked: a token is drawn among the 50 likeliest."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class Great:
         max_tries: rows written for each one wanted before giving up.
         compute: device and precision; a run that was killed starts afresh.
     """
+
+    sampling_version = 2
 
     def __init__(
         self,
@@ -155,28 +163,32 @@ class Great:
         """n rows that the schema accepts; each starts with a target drawn as in train. SamplingFailed if too few do."""
         self.model.to(self.compute.device)
         with global_seed(seed), progress_bar("great sampling", n) as bar, torch.inference_mode(), self.compute.autocast():
-            table, counts = collect_rows(self._batches(n), self.schema, n, self.max_tries, bar)
+            table, counts = collect_rows(self._batches(n, seed), self.schema, n, self.max_tries, bar)
         self.report |= {"generation": counts}
         return table
 
-    def _batches(self, n: int) -> Iterator[list[dict[str, str]]]:
-        """Batches of rows, as be-great writes and reads them."""
+    def _batches(self, n: int, seed: int) -> Iterator[list[dict[str, str]]]:
+        """Batches of rows, begun and read by be-great; its own loop copies all keys and values at each token."""
         from be_great.great_start import CategoricalStart
         from be_great.great_utils import _convert_text_to_tabular_data
 
         start = CategoricalStart(self.tokenizer, self._names[self._target], self.starts)
+        pad, end = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         size = min(n + 8, 128)
-        while True:
-            ids = torch.tensor(start.get_start_tokens(size), device=self.compute.device)
-            written = self.model.generate(
-                input_ids=ids,
-                attention_mask=(ids != self.tokenizer.pad_token_id).long(),
-                max_length=self.longest,
-                do_sample=True,
-                temperature=self.temperature,
-                pad_token_id=self.tokenizer.pad_token_id,
+        for first in itertools.count(0, size):
+            begun = [[token for token in text if token != pad] for text in start.get_start_tokens(size)]
+            written = continue_texts(
+                self.model,
+                begun,
+                warpers=Decoding(temperature=self.temperature, top_k=TOP_K).warpers(),
+                streams=[np.random.default_rng(derive_seed(seed, "row", first + row)) for row in range(size)],
+                most=self.longest - min(map(len, begun)),
+                end=end,
+                pad=pad,
+                device=self.compute.device,
             )
-            texts = self.tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            whole = [text + answer for text, answer in zip(begun, written, strict=True)]
+            texts = self.tokenizer.batch_decode(whole, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             frame = _convert_text_to_tabular_data(texts, self._names)
             yield [self._texts(row) for row in frame.to_dict("records")]
 

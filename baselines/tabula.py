@@ -69,6 +69,11 @@ class Tabula:
 
     version = VERSION
 
+    @property
+    def sampling_version(self) -> int | None:
+        """Of how rows are written."""
+        return self.decoding.version
+
     def __init__(
         self,
         budget: Budget | None = None,

@@ -224,7 +224,7 @@ def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
     n = run.config["n_samples"] or held or len(split.train)
     if held is not None:
         run.report["rows_held"] = held
-    key = run.keys["sample"] = sample_key(run.config, run.keys["fit"], n)
+    key = run.keys["sample"] = sample_key(run.config, synthesizer, run.keys["fit"], n)
     with run.making("sample", key) as is_missing:
         if is_missing:
             with measured(run.log_file("sample", key)) as cost:

@@ -37,11 +37,17 @@ def fit_key(config: Config, synthesizer: Any, split: Split) -> str:
     )
 
 
-def sample_key(config: Config, fit: str, n: int) -> str:
+def sample_key(config: Config, synthesizer: Any, fit: str, n: int) -> str:
     """Of n synthetic rows: the fit, how it is asked, and the seed."""
-    sampling = json.dumps(config["method"].get("sampling"), sort_keys=True)
+    version = getattr(synthesizer, "sampling_version", None)
     return stage_key(
-        "sample", VERSIONS["sample"], fit=fit, sampling=sampling, n=n, seed=derive_seed(config["seed"], "sample")
+        "sample",
+        VERSIONS["sample"],
+        fit=fit,
+        sampling=json.dumps(config["method"].get("sampling"), sort_keys=True),
+        n=n,
+        seed=derive_seed(config["seed"], "sample"),
+        **({"method_version": version} if version is not None else {}),
     )
 
 

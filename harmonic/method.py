@@ -74,6 +74,11 @@ class Harmonic:
     """Of fine-tuning, and of what instructions show."""
     shares = True
 
+    @property
+    def sampling_version(self) -> int | None:
+        """Of how rows are written."""
+        return self.sampling.decoding.version
+
     def __init__(
         self,
         model: load.Backbone | str = "base",

@@ -15,6 +15,8 @@ class Synthesizer(Protocol):
     * `report`, a dictionary that goes into the record (losses, generation counts; of language models `tokens_fit` and
       `tokens_sample`, from which the runner makes speeds);
     * `recipe`, a dataclass: what its budget stands for, as part of the result's meaning;
+    * `version` and `sampling_version`, raised when its code learns or writes other rows from the same configuration, so that
+      older results are not taken for new ones;
     * `digest_inputs()`, names and SHA-256 of files of its own that it reads: other contents are another result;
     * `rows`, how many it holds: all are scored unless n_samples says otherwise;
     * `learns_from = "val"`: it is fitted on validation rows;

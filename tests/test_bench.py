@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -159,6 +160,18 @@ def test_what_is_changed_is_what_is_done_again(cell, tmp_path, monkeypatch):
     assert [got for got, _ in expected] == [done for _, done in expected]
 
 
+def test_rows_written_by_newer_code_are_other_rows(cell):
+    """Oracle: by hand: a key that knows the version, and one that is as it was where there is none."""
+    config, plain = cell(HARMONIC), build(HARMONIC)
+    free = {**HARMONIC["sampling"], "decoding": {**HARMONIC["sampling"]["decoding"], "form": "free"}}
+    assert plain.sampling_version is None
+    assert build({**HARMONIC, "sampling": free}).sampling_version == 2
+    unversioned, newer = SimpleNamespace(), SimpleNamespace(sampling_version=2)
+    before = keys.sample_key(config, unversioned, "fit", 10)
+    assert keys.sample_key(config, plain, "fit", 10) == before
+    assert keys.sample_key(config, newer, "fit", 10) != before
+
+
 def test_options_that_came_later_leave_old_results_theirs():
     """Oracle: the committed records of the default method: their keys, of configurations without and with those options."""
     files = sorted(Path("results/runs/affairs/harmonic/base").glob("seed*/record.json"))
@@ -184,8 +197,9 @@ def test_the_records_of_the_default_method_are_this_codes(paper_data_dir):
     for file in files:
         done = record.read(file)
         split = datasets.load_dataset(done.cell.dataset, seed=done.cell.seed, data_dir=paper_data_dir)
-        fit = keys.fit_key(done.config, build(done.config["method"]), split)
-        assert keys.sample_key(done.config, fit, done.config["n_samples"] or len(split.train)) == done.cell.key, file
+        method = build(done.config["method"])
+        fit = keys.fit_key(done.config, method, split)
+        assert keys.sample_key(done.config, method, fit, done.config["n_samples"] or len(split.train)) == done.cell.key, file
 
 
 def test_a_record_holds_tokens_per_second(cell):

@@ -96,7 +96,7 @@ class _Plan:
         n = config["n_samples"] or len(learnt)
         if hasattr(type(synthesizer), "rows") and config["n_samples"] is None:
             n = synthesizer.load(store.folder("fit", keys["fit"])).rows if cached["fit"] else None
-        keys["sample"] = sample_key(config, keys["fit"], n) if n is not None else keys["fit"]
+        keys["sample"] = sample_key(config, synthesizer, keys["fit"], n) if n is not None else keys["fit"]
         cached["sample"] = n is not None and store.has("sample", keys["sample"])
         seeds = {f"{stage}_seed": derive_seed(config["seed"], stage) for stage in ("fit", "sample")}
         load, available = None, None

@@ -6,21 +6,16 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from transformers import (
-    GenerationConfig,
-    LogitsProcessorList,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from harmonic.codec import CLOSE, QUOTE, Segments
 from harmonic.dependencies import Implied
 from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm.adapters import lean_adapters
+from harmonic.lm.continuation import continue_texts, draw_tokens
 from harmonic.lm.grammar import DONE, Grammar
 from harmonic.lm.reader import Reader
-from harmonic.lm.segments import SegmentEncoder, pad_left
+from harmonic.lm.segments import SegmentEncoder
 from harmonic.seed import derive_seed
 
 Form = Literal["valid", "given", "free"]
@@ -56,6 +51,11 @@ class Decoding:
             check_at_least(f"decoding.{option}", getattr(self, option), least)
         if self.exact and (self.form != "valid" or self.top_k or self.top_p < 1):
             raise BadInput("decoding.exact needs form=valid, top_k=0 and top_p=1: correct decoding.")
+
+    @property
+    def version(self) -> int | None:
+        """Raised when other rows are written; None where they are those of the first version."""
+        return 2 if self.form == "free" else None
 
     def warpers(self) -> LogitsProcessorList:
         """Temperature, top-k and top-p as Hugging Face defines them."""
@@ -123,36 +123,29 @@ class Writer:
         self.model.eval().to(self.device)
 
     def write(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
-        """The rows of some tries. Under form=free a batch has a stream of random numbers, else each row has its own."""
+        """The rows of some tries; each has a stream of random numbers of its own."""
         with lean_adapters(self.model, self.device.type):
-            return self._write(prompts, numbers)
-
-    def _write(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
-        if self.decoding.form != "free":
+            if self.decoding.form == "free":
+                return self._write_freely(prompts, numbers)
             return _Values(self, prompts, numbers).write()
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(derive_seed(self.seed, "tokens", numbers[0]))
-            return self._write_freely(prompts)
 
-    def _write_freely(self, prompts: Sequence[Prompt]) -> list[Written]:
+    def stream(self, number: int) -> np.random.Generator:
+        """The random numbers of a try."""
+        return np.random.default_rng(derive_seed(self.seed, "row", number))
+
+    def _write_freely(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
         tokenizer = self.encoder.tokenizer
-        ids, mask = pad_left([self.encoder.encode(prompt.text) for prompt in prompts], tokenizer.pad_token_id)
-        settings = GenerationConfig(
-            do_sample=True,
-            temperature=self.decoding.temperature,
-            top_k=self.decoding.top_k,
-            top_p=self.decoding.top_p,
-            max_new_tokens=self.limits.row,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+        answers = continue_texts(
+            self.model,
+            [self.encoder.encode(prompt.text) for prompt in prompts],
+            warpers=self.decoding.warpers(),
+            streams=[self.stream(number) for number in numbers],
+            most=self.limits.row,
+            end=tokenizer.eos_token_id,
+            pad=tokenizer.pad_token_id,
+            device=self.device,
         )
-        output = self.model.generate(
-            input_ids=ids.to(self.device), attention_mask=mask.to(self.device), generation_config=settings
-        )
-        answers = output[:, ids.shape[1] :].cpu()
-        drawn = (answers != tokenizer.pad_token_id).sum(dim=1).tolist()
-        return [Written(self.encoder.decode_value(row.tolist()), n) for row, n in zip(answers, drawn, strict=True)]
+        return [Written(self.encoder.decode_value(answer), len(answer)) for answer in answers]
 
 
 @dataclass(frozen=True)
@@ -178,7 +171,7 @@ class _Values:
         encoder, rows = writer.encoder, len(prompts)
         (self.quote,) = encoder.encode([QUOTE])
         self.warpers = writer.decoding.warpers()
-        self.streams = [np.random.default_rng(derive_seed(writer.seed, "row", number)) for number in numbers]
+        self.streams = [writer.stream(number) for number in numbers]
         self.keys = [[encoder.encode([key]) for key in prompt.keys] for prompt in prompts]
         self.pending = [[*encoder.encode(prompt.text), *keys[0]] for prompt, keys in zip(prompts, self.keys, strict=True)]
         self.forced: list[list[_Forced]] = [[] for _ in prompts]
@@ -242,13 +235,10 @@ class _Values:
             kept = torch.logsumexp(chosen / temperature, dim=-1) - whole
             columns = [self._column(row) for row in ready.tolist()]
             self.kept[ready, columns] += kept.clamp(max=0).double().cpu().numpy()
-        chances = self.warpers(None, chosen).softmax(-1).double().cumsum(-1)
-        uniform = np.array([1 - self.streams[row].random() for row in ready.tolist()])
-        wanted = torch.from_numpy(uniform).to(chances.device) * chances[:, -1]
-        drawn = torch.searchsorted(chances, wanted[:, None])[:, 0].cpu().numpy()
+        drawn = draw_tokens(chosen, self.warpers, [self.streams[row] for row in ready.tolist()])
         if grammar:
             self.states[ready] = grammar.advance(self.states[ready], drawn)
-        return np.asarray(drawn)
+        return drawn
 
     def _take(self, row: int, token: int) -> None:
         """Put the token drawn behind the row's value, and what must follow it."""

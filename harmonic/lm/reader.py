@@ -36,9 +36,7 @@ class Reader:
         self.lengths = torch.zeros(rows, 1, dtype=torch.long)
         self.cache = DynamicCache(config=model.config)
         if any(type(layer) is not DynamicLayer for layer in self.cache.layers):
-            raise BadInput(
-                "the sampler needs a model with full attention in every layer: use another, or decoding.form=free."
-            )
+            raise BadInput("the sampler needs a model with full attention in every layer: take another.")
         self.places = _Places(rows)
         self.cache.layers = [_Layer(self.places) for _ in self.cache.layers]
 

@@ -256,9 +256,7 @@ def _shard(
         return [Written(**row) for row in json.loads(file.read_text())]
     prompts = [prompt(number) for number in tries]
     read = [len(writer.encoder.encode(prompt.text)) for prompt in prompts]
-    order = np.arange(len(prompts))
-    if writer.decoding.form != "free":
-        order = np.argsort([-length for length in read], kind="stable")
+    order = np.argsort([-length for length in read], kind="stable")
     rows: list[Written | None] = [None] * len(prompts)
     with torch.inference_mode(), compute.autocast():
         for start in range(0, len(order), writer.decoding.batch_size):
