@@ -25,6 +25,7 @@ import numpy as np
 from harmonic import env
 from harmonic.arguments import interruptible, read_arguments
 from harmonic.errors import BadInput
+from harmonic.seed import derive_seed
 
 DEFAULTS = {
     "dataset": "",
@@ -167,19 +168,31 @@ class _Systems:
         return [*encoder.encode(prompt.text), *encoder.encode(answer)]
 
     def _generate(self, prompts: list[Any]) -> list[bool]:
-        """Whether what plain generation makes of each prompt is a valid row."""
-        from harmonic.codec import Unreadable
-        from harmonic.lm.decoding import Decoding
+        """Whether what transformers' `generate` makes of each prompt is a valid row."""
+        import torch
+        from transformers import GenerationConfig
 
-        writer = self.harmonic.writer(Decoding(form="free"), self.seed)
+        from harmonic.codec import Unreadable
+        from harmonic.lm.segments import pad_left
+
+        harmonic, encoder = self.harmonic, self.harmonic.encoder
+        end, pad = encoder.tokenizer.eos_token_id, encoder.tokenizer.pad_token_id
+        settings = GenerationConfig(
+            do_sample=True, max_new_tokens=harmonic.limits.row, eos_token_id=end, pad_token_id=pad, top_k=0
+        )
+        ids, mask = (
+            tensor.to(harmonic.compute.device) for tensor in pad_left([encoder.encode(p.text) for p in prompts], pad)
+        )
+        torch.manual_seed(derive_seed(self.seed, "generate", self.next_try))
+        self.next_try += 1
+        written = harmonic.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
         valid = []
-        for row in writer.write(prompts, [self.next_try]):
+        for answer in written[:, ids.shape[1] :].tolist():
             try:
-                self.harmonic.codec.read(row.text)
+                harmonic.codec.read(encoder.decode_value(answer))
                 valid.append(True)
             except Unreadable:
                 valid.append(False)
-        self.next_try += 1
         return valid
 
     def loop(self) -> tuple[int, float]:
