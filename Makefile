@@ -23,8 +23,9 @@ check: $(INSTALLED) ## what CI checks besides the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-tables: $(INSTALLED) ## results/tables from the committed records, and the base model's card
+tables: $(INSTALLED) ## from the committed records: results/tables, the README's table, and the base model's card
 	$(BIN)/python scripts/make_tables.py
+	$(BIN)/python scripts/make_readme.py
 	$(BIN)/python scripts/make_base_card.py
 
 report: $(INSTALLED) ## results/report.html: tables and plots on one page, from the same records

@@ -2,7 +2,8 @@
 
     python scripts/make_tables.py [results/runs] [results/tables] [results/study]
 
-A Markdown and a CSV table per data set, the paper's two tables, and the tables of the study, where there is one.
+A Markdown and a CSV table per data set, the paper's two tables, how far the goals are reached, and the tables of the study,
+where there is one.
 """
 
 import argparse
@@ -13,13 +14,14 @@ from pathlib import Path
 from harmonic.errors import BadInput, check_name
 from harmonic.record import Record, read_all
 from harmonic.report.comparison import compare
+from harmonic.report.goals import goals_page
 from harmonic.report.layouts import LAYOUTS
 from harmonic.report.renderings import latex, long, markdown
 from harmonic.report.study import study_page
 from harmonic.report.tables import pages, tables
 
-STUDY = "study"
-"""Its file's name."""
+GOALS, STUDY = "goals", "study"
+"""Their files' names."""
 
 
 def main() -> int:
@@ -54,11 +56,12 @@ def contents(records: Sequence[Record], study: Sequence[Record]) -> dict[str, st
         files[f"{layout.name}.md"] = markdown(blocks, layout)
         files[f"{layout.name}.csv"] = long(blocks, layout).to_csv(index=False)
         files[f"{layout.name}.tex"] = latex(blocks, layout)
+    files[f"{GOALS}.md"] = goals_page(records)
     if study:
         files[f"{STUDY}.md"] = study_page(study)
     for dataset, table in tables(records).items():
         check_name("a record's data set", dataset)
-        if dataset in (STUDY, *(layout.name for layout in LAYOUTS)):
+        if dataset in (GOALS, STUDY, *(layout.name for layout in LAYOUTS)):
             raise BadInput(f"A data set must not be named {dataset}, as one of the tables of all: rename it.")
         files[f"{dataset}.md"] = f"# {dataset}\n\n{pages(table, '## ')}\n"
         files[f"{dataset}.csv"] = table.to_csv(index=False)

@@ -1,0 +1,160 @@
+"""What `method=harmonic model=base` is held to, and how far each of it is reached on the paper's tables."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harmonic.record import Record
+from harmonic.report.entries import HOLE, summarise
+from harmonic.report.groups import AS_TRAIN, Group, by_dataset, group
+from harmonic.report.published import published
+from harmonic.report.tables import holdout_values, to_markdown
+
+METHOD, MODEL = "harmonic", "base"
+REACHED = "**reached**"
+
+UTILITY_GAP = 0.01
+"""Of MLE F1, below the best baseline's."""
+SHARE = (0.47, 0.53)
+TAIL_RATIO = 1.5
+"""Of the tail, to the hold-out's own."""
+ATTACK = 0.55
+NEAR_UTILITY = 0.02
+"""Of weighted F1: baselines so near must not be harder to attack."""
+DLT = 0.02
+"""Bits a cell, on either side of 0."""
+C2ST = 0.75
+
+INTRODUCTION = """# How far the goals are reached
+
+`method=harmonic model=base` under its default budget, as many rows as train has, against every baseline of the same table:
+means over seeds, on test rows. Baselines have as many seeds as the tables beside this one say; those of one seed count too.
+What was tried where a goal is missed: docs/study.md.
+"""
+
+
+def goals_page(records: Sequence[Record]) -> str:
+    """The goals as Markdown, a column per table of the paper that there are records on."""
+    return f"{INTRODUCTION}\n{to_markdown(goals(records))}\n"
+
+
+def goals(records: Sequence[Record]) -> pd.DataFrame:
+    """A row per goal, a column per data set; a figure that is not there is a hole, and no goal is reached over it."""
+    found = by_dataset(records)
+    columns = {name: _Contest.of(found[name]) for name in published().datasets if name in found}
+    rows = [
+        {"goal": title, **{name: judge(contest) if contest else HOLE for name, contest in columns.items()}}
+        for title, judge in GOALS
+    ]
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """A data set's records, by what part they have in the comparison."""
+
+    ours: Group
+    baselines: tuple[Group, ...]
+    holdout: dict[int, dict[str, float]]
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> "_Contest | None":
+        """None where our method has no records."""
+        whole = [row for row in group(records) if row.rows == AS_TRAIN]
+        ours = [row for row in whole if (row.method, row.model) == (METHOD, MODEL)]
+        rivals = tuple(row for row in whole if not row.is_reference and not row.method.startswith(METHOD))
+        return cls(ours[0], rivals, holdout_values(records)) if ours else None
+
+    def mean(self, key: str) -> float | None:
+        """Of our seeds."""
+        return _mean(self.ours, key)
+
+    def best(self, key: str) -> tuple[float, str] | None:
+        """The highest mean of a baseline, and whose it is."""
+        means = [(mean, row.method) for row in self.baselines if (mean := _mean(row, key)) is not None]
+        return max(means, default=None)
+
+
+def _mean(row: Group, key: str) -> float | None:
+    entry = summarise(row.values(key), 3)
+    return entry.mean if entry.state == "value" else None
+
+
+def _verdict(gap: float, text: str) -> str:
+    """Reached where the gap is not above 0, to the third place that is shown."""
+    return f"{REACHED}: {text}" if round(gap, 3) <= 0 else f"missed by {_short(gap)}: {text}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
+def _utility(key: str) -> Callable[[_Contest], str]:
+    def judge(contest: _Contest) -> str:
+        mean, best = contest.mean(key), contest.best(key)
+        if mean is None or best is None:
+            return HOLE
+        return _verdict(best[0] - UTILITY_GAP - mean, f"{_short(mean)}, {best[1]} {_short(best[0])}")
+
+    return judge
+
+
+def _between(key: str, low: float, high: float) -> Callable[[_Contest], str]:
+    def judge(contest: _Contest) -> str:
+        mean = contest.mean(key)
+        return HOLE if mean is None else _verdict(max(low - mean, mean - high), _short(mean))
+
+    return judge
+
+
+def _tail(contest: _Contest) -> str:
+    mean = contest.mean("dcr_tail")
+    own = summarise([values.get("dcr_tail_holdout") for values in contest.holdout.values()], 3)
+    if mean is None or own.state != "value":
+        return HOLE
+    return _verdict(mean - TAIL_RATIO * own.mean, f"{_short(mean)}, hold-out {_short(own.mean)}")
+
+
+def _attack(contest: _Contest) -> str:
+    mean, floor = contest.mean("mia_auc"), [_mean(row, "mia_auc") for row in contest.baselines]
+    if mean is None or all(area is None for area in floor):
+        return HOLE
+    return _verdict(mean - ATTACK, _short(mean))
+
+
+def _attack_beside(contest: _Contest) -> str:
+    mean, utility = contest.mean("mia_auc"), contest.mean("mle_f1_weighted")
+    if mean is None or utility is None:
+        return HOLE
+    near = []
+    for row in contest.baselines:
+        area, theirs = _mean(row, "mia_auc"), _mean(row, "mle_f1_weighted")
+        if area is not None and theirs is not None and round(abs(theirs - utility), 3) <= NEAR_UTILITY:
+            near.append((area, row.method))
+    below = ", ".join(f"{method} {_short(area)}" for area, method in sorted(near) if round(area, 3) < round(mean, 3))
+    return _verdict(mean - min(near)[0], below or _short(mean)) if near else f"{REACHED}: no baseline is so near"
+
+
+def _prompt_copy(contest: _Contest) -> str:
+    shown = contest.mean("prompt_rows_shown")
+    if shown == 0:
+        return f"{REACHED}: nothing of train is shown"
+    ends = [contest.mean(f"prompt_copy_drawn{end}") for end in ("", "_low", "_high")]
+    if None in ends:
+        return HOLE
+    mean, low, high = (end for end in ends if end is not None)
+    return _verdict(0 if low <= 0.5 <= high else abs(mean - 0.5), f"{_short(mean)} are nearer to what was shown")
+
+
+GOALS: tuple[tuple[str, Callable[[_Contest], str]], ...] = (
+    (f"MLE, weighted F1: the best baseline's - {_short(UTILITY_GAP)}", _utility("mle_f1_weighted")),
+    ("the same, macro F1", _utility("mle_f1_macro")),
+    ("DCR share within {} and {}".format(*map(_short, SHARE)), _between("dcr_share", *SHARE)),
+    (f"tail at most {TAIL_RATIO} times the hold-out's", _tail),
+    (f"strongest attack at most {_short(ATTACK)}", _attack),
+    (f"and not above a baseline's within {_short(NEAR_UTILITY)} of weighted F1", _attack_beside),
+    (f"DLT within {_short(DLT)} bits a cell of 0", _between("dlt", -DLT, DLT)),
+    ("prompt copy at chance", _prompt_copy),
+    (f"C2ST at most {_short(C2ST)}", _between("c2st_auc", 0.0, C2ST)),
+)

@@ -1,0 +1,38 @@
+"""The README's table of results: on each paper table ours, the published recipe, and what they are read against."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from harmonic.errors import BadInput
+from harmonic.record import Record
+from harmonic.report.entries import HOLE
+from harmonic.report.groups import AS_TRAIN
+from harmonic.report.published import published
+from harmonic.report.tables import HOLDOUT, SCORES, tables, to_markdown
+
+METHODS = ("copy", "independent", HOLDOUT, "smote", "tabddpm", "tvae", "harmonic_published", "harmonic")
+KEYS = ("mle_f1_weighted", "mle_f1_macro", "c2st_auc", "dcr_share", "dcr_tail", "mia_auc", "dlt")
+BEGIN, END = "<!-- results: written by scripts/make_readme.py -->", "<!-- end of results -->"
+
+
+def overview(records: Sequence[Record]) -> pd.DataFrame:
+    """A row per data set of the paper and method, in the paper's order and that of `METHODS`; cells as in `tables`."""
+    titles = [score.title for key in KEYS for score in SCORES if score.key == key]
+    parts = []
+    for dataset, table in tables(records).items():
+        chosen = table[table["method"].isin(METHODS) & table["rows"].isin([AS_TRAIN, ""])]
+        chosen = chosen.sort_values("method", key=lambda names: names.map(METHODS.index), kind="stable")
+        parts.append(chosen.reindex(columns=["method", "seeds", *titles], fill_value=HOLE).assign(table=dataset))
+    found = {str(part["table"].iloc[0]): part for part in parts if len(part)}
+    ordered = [found[dataset] for dataset in published().datasets if dataset in found]
+    return pd.concat(ordered)[["table", "method", "seeds", *titles]] if ordered else pd.DataFrame()
+
+
+def with_overview(page: str, records: Sequence[Record]) -> str:
+    """The page with the table between its two marks; BadInput where it does not have them in this order."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise BadInput(f"The page must hold {BEGIN!r} and, behind it, {END!r}, but does not: put them where the table goes.")
+    return f"{before}{BEGIN}\n\n{to_markdown(overview(records))}\n\n{END}{after}"

@@ -1,0 +1,113 @@
+"""How far goals are reached. Oracle: by hand, on records whose every figure is chosen."""
+
+import pytest
+from records import record
+
+from harmonic.report.entries import HOLE
+from harmonic.report.goals import GOALS, goals, goals_page
+
+GOOD = {
+    "mle_f1_weighted": 0.70,
+    "mle_f1_macro": 0.65,
+    "dcr_share": 0.51,
+    "dcr_tail": 0.03,
+    "dcr_tail_holdout": 0.02,
+    "mia_auc": 0.52,
+    "dlt": -0.02,
+    "prompt_rows_shown": 0.0,
+    "c2st_auc": 0.75,
+}
+"""All on the right side, three of them on the very edge."""
+
+
+def ours(seed=0, **values):
+    return record("harmonic", seed, model="base", **{**GOOD, **values})
+
+
+def rival(method, seed=0, f1=0.71, macro=0.66, attack=0.6, **more):
+    return record(method, seed, mle_f1_weighted=f1, mle_f1_macro=macro, mia_auc=attack, **more)
+
+
+def column(*records):
+    return goals(records)["german"].tolist()
+
+
+def test_what_is_on_the_edge_is_reached():
+    """Oracle: by hand."""
+    assert [cell.startswith("**reached**") for cell in column(ours(), rival("smote"))] == [True] * len(GOALS)
+
+
+@pytest.mark.parametrize(
+    ("place", "changes", "expected"),
+    [
+        (0, {"mle_f1_weighted": 0.69}, "missed by .010: .690, smote .710"),
+        (1, {"mle_f1_macro": 0.6}, "missed by .050: .600, smote .660"),
+        (2, {"dcr_share": 0.44}, "missed by .030: .440"),
+        (2, {"dcr_share": 0.56}, "missed by .030: .560"),
+        (3, {"dcr_tail": 0.035}, "missed by .005: .035, hold-out .020"),
+        (4, {"mia_auc": 0.56}, "missed by .010: .560"),
+        (5, {"mia_auc": 0.62}, "missed by .020: smote .600"),
+        (6, {"dlt": -0.03}, "missed by .010: -.030"),
+        (6, {"dlt": 0.05}, "missed by .030: .050"),
+        (8, {"c2st_auc": 0.8}, "missed by .050: .800"),
+    ],
+)
+def test_what_is_missed_is_missed_by_so_much(place, changes, expected):
+    """Oracle: by hand."""
+    assert column(ours(**changes), rival("smote"))[place] == expected
+
+
+def test_means_over_seeds_are_what_counts():
+    """Oracle: by hand: .68 and .72 are .70; the best baseline is the best of means, not the owner of the best seed."""
+    lucky = [rival("lucky", 0, f1=0.9), rival("lucky", 1, f1=0.4)]
+    cells = column(ours(0, mle_f1_weighted=0.68), ours(1, mle_f1_weighted=0.72), *lucky, rival("smote"), rival("smote", 1))
+    assert cells[0] == "**reached**: .700, smote .710"
+
+
+def test_only_baselines_of_the_same_utility_need_be_harder_to_attack():
+    """Oracle: by hand: within .02 of .70 on either side; what is easier to attack is no reproach."""
+    near, low, far = rival("near", f1=0.72, attack=0.5), rival("low", f1=0.68, attack=0.51), rival("far", f1=0.5, attack=0.4)
+    assert column(ours(), near, low, far, rival("smote"))[5] == "missed by .020: near .500, low .510"
+    assert column(ours(), far)[5] == "**reached**: no baseline is so near"
+
+
+def test_references_variants_and_other_sizes_are_nobody_s_baseline():
+    """Oracle: by hand: none of them moves a cell."""
+    plain = column(ours(), rival("smote"))
+    more = [
+        rival("copy", f1=0.99),
+        rival("harmonic_published", f1=0.99),
+        record("harmonic", 0, model="scratch", **{**GOOD, "mle_f1_weighted": 0.1}),
+        record("ctgan", n=50, mle_f1_weighted=0.99),
+        rival("shuffled_target", f1=0.99, target="baselines.controls.ShuffledTarget"),
+    ]
+    assert column(ours(), rival("smote"), *more) == plain
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "high", "expected"),
+    [
+        (0.495, 0.52, 0.54, "**reached**: .520 are nearer to what was shown"),
+        (0.51, 0.52, 0.53, "missed by .020: .520 are nearer to what was shown"),
+        (0.46, 0.47, 0.48, "missed by .030: .470 are nearer to what was shown"),
+    ],
+)
+def test_chance_is_what_the_interval_holds(low, mean, high, expected):
+    """Oracle: by hand."""
+    shown = {"prompt_copy_drawn": mean, "prompt_copy_drawn_low": low, "prompt_copy_drawn_high": high}
+    assert column(ours(prompt_rows_shown=1.0, **shown))[7] == expected
+
+
+def test_nothing_is_reached_over_a_hole():
+    """Oracle: the rule: a seed without a figure leaves a hole in every goal; without our records the column is holes."""
+    assert column(ours(0), record("harmonic", 1, model="base", other=1.0), rival("smote")) == [HOLE] * len(GOALS)
+    assert column(rival("smote")) == [HOLE] * len(GOALS)
+    alone = column(ours())
+    assert alone[0] == alone[1] == alone[4] == HOLE
+
+
+def test_only_the_papers_tables_have_goals():
+    """Oracle: the paper's names; the page holds the table."""
+    records = [ours(), record("harmonic", model="base", dataset="wine", **GOOD)]
+    assert goals(records).columns.tolist() == ["goal", "german"]
+    assert "| strongest attack at most .550" in goals_page(records)
