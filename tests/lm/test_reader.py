@@ -15,10 +15,12 @@ WIDTHS = [(3, 9, 1, 5), (1, 0, 1, 0), (0, 0, 0, 7), (1, 1, 0, 1), (12, 2, 1, 0),
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("narrow", [0, module.NARROW, 99])
-def test_reading_in_chunks_is_reading_at_once(tiny_model, monkeypatch, family, narrow):
-    """Oracle: one forward pass over each whole text, alone; chunks are uneven, some empty; either kind of attention."""
+@pytest.mark.parametrize(("narrow", "at_once"), [(0, 1), (module.NARROW, 18), (99, 27), (module.NARROW, 8192)])
+def test_reading_in_chunks_is_reading_at_once(tiny_model, monkeypatch, family, narrow, at_once):
+    """Oracle: one forward pass over each whole text, alone; chunks are uneven, some empty; either kind of attention; rows go
+    through the layers one by one, in unequal blocks, or all together."""
     monkeypatch.setattr(module, "NARROW", narrow)
+    monkeypatch.setitem(module.AT_ONCE, "cpu", at_once)
     monkeypatch.setattr(module, "ROOM", 3)
     rng = np.random.default_rng(0)
     model = tiny_model(family, 300)
