@@ -108,7 +108,7 @@ class _Layer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keep states (r, heads, t, d) of some rows; returns views of all keys and values of these, (r, heads, places, d)."""
+        """Keep states (r, heads, t, d) of some rows; returns views of all these have, (r, heads, places, d)."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.buffers = [self._room(states) for states in (key_states, value_states)]
