@@ -13,6 +13,7 @@ import pandas as pd
 from harmonic.record import Record
 from harmonic.report.comparison import Block, Line, compare
 from harmonic.report.entries import HOLE, summarise
+from harmonic.report.goals import NOTES, REACHED, TITLE, goals
 from harmonic.report.groups import Group, by_dataset, group, titles
 from harmonic.report.layouts import LAYOUTS, Layout
 from harmonic.report.markup import Text, details, link, note, picture, section, table
@@ -75,12 +76,14 @@ class Report:
         failed = [source for source in self.sources if source.record.error]
         parts = [
             section("overview", "Overview", self._overview(by_name)),
+            *([section("goals", TITLE, self._goals())] if self._has_goals else []),
             *(section(layout.name, layout.title, self._comparison(layout)) for layout in LAYOUTS),
             *([section("ranks", "Over data sets", *map(_picture, self.pictures[""]))] if self.pictures.get("") else []),
             *(section(numbers[name], name, *self._dataset(name, some)) for name, some in by_name.items()),
             section("failures", "What failed, and why", *map(_failure, failed) if failed else [note("Nothing failed.")]),
         ]
-        links = [("overview", "Overview"), *((layout.name, layout.title) for layout in LAYOUTS)]
+        links = [("overview", "Overview"), *([("goals", TITLE)] if self._has_goals else [])]
+        links += [(layout.name, layout.title) for layout in LAYOUTS]
         links += [("ranks", "Over data sets")] if self.pictures.get("") else []
         links += [(numbers[name], name) for name in by_name] + [("failures", "What failed, and why")]
         nav = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name in links)
@@ -129,6 +132,19 @@ class Report:
             + note("What wrote the records, with how many each:")
             + table(("", "records"), made_with)
         )
+
+    @property
+    def _has_goals(self) -> bool:
+        """Whether there are records on a table that has goals."""
+        return any(record.cell.dataset in published().datasets for record in self.records)
+
+    def _goals(self) -> str:
+        reached = goals(self.records)
+        rows = [
+            [Text(goal), *(Text(cell, mark="best" if cell.startswith(REACHED) else "") for cell in cells)]
+            for goal, *cells in reached.itertuples(index=False, name=None)
+        ]
+        return "".join(map(note, NOTES)) + table(list(reached.columns), rows)
 
     def _comparison(self, layout: Layout) -> str:
         notes = [*layout.notes, f"The paper's figures: {published().source}."]
