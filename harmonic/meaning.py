@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+CAME_LATER = ("budget", "max_minutes", "neighbour_search", "least_read")
+"""Options of methods that are None unless they are set."""
+
 
 def fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
     """What of a method's configuration can change what it learns: neither how it samples nor when it saves checkpoints.
 
-    A budget or a search that is not set is as if it were not there: methods came before them.
+    An option of `CAME_LATER` that is not set is as if it were not there: methods came before them.
     """
-    unset = {name for name in ("budget", "max_minutes", "neighbour_search") if method.get(name) is None}
+    unset = {name for name in CAME_LATER if method.get(name) is None}
     meaning = {name: value for name, value in method.items() if name not in unset | {"sampling"}}
     if "compute" in meaning:
         meaning["compute"] = compute_meaning(meaning["compute"])

@@ -33,7 +33,7 @@ from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
 from harmonic.rejection import FOLDS, Discriminator
 from harmonic.rewriting import Rewriting
-from harmonic.sampling import Prompts, Sampling
+from harmonic.sampling import LARGE, Prompts, Sampling
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table
 from harmonic.training import Compute, loss_curve
@@ -41,8 +41,8 @@ from harmonic.training import Compute, loss_curve
 PUBLISHED_PROMPT_SEED = 416
 """Row i of the published sampler shows `train.sample(n=k, random_state=416 + i)`."""
 
-LARGE_ROWS = 100_000
-"""A table of more rows is large: a run that cannot use all of its instructions draws those it can before neighbours are
+HUGE = 100_000
+"""A table of more rows is huge: a run that cannot use all of its instructions draws those it can before neighbours are
 looked for, and the limits of sampling are learnt from so many rows, the longest among them."""
 
 
@@ -54,7 +54,7 @@ class Harmonic:
         k: examples per instruction.
         examples: what they are, see `harmonic.examples.draw_parents`: real neighbours, or crossovers of them.
         pool: how many neighbours crossovers are made of; if not given, ten, but on tables of more than
-            `sampling.draft_rows` rows see `default_pool`, and ten of a draft. One less than there are rows at most.
+            `LARGE` rows see `default_pool`, and ten of a draft. One less than there are rows at most.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
         neighbour_search: exact or approximate, see `harmonic.neighbours.mixed_neighbours`; if not given, exact on tables of
             100 000 rows or fewer, and on larger ones where the run's instructions are few.
@@ -63,6 +63,8 @@ class Harmonic:
         order: shuffled draws a new order of the features for each instruction and epoch; fixed keeps the table's.
         row_style: how values are written, see `harmonic.codec.RowCodec`.
         max_instructions: fine-tune on this many groups drawn at random instead of all.
+        least_read: share of train's rows that is read at least, past the limit of steps that the model's recipe sets, see
+            `harmonic.lm.batches.Training.reading`; if not given, that limit stands.
         sampling: how the model is prompted and read.
         compute: device, precision, checkpoints.
         budget: smoke fine-tunes for ten steps, whatever the model's recipe; otherwise the recipe is the budget: that of
@@ -93,6 +95,7 @@ class Harmonic:
         order: Order = "shuffled",
         row_style: RowStyle = "canonical",
         max_instructions: int | None = None,
+        least_read: float | None = None,
         sampling: Sampling | None = None,
         compute: Compute | None = None,
         budget: Budget | None = None,
@@ -111,6 +114,8 @@ class Harmonic:
         check_choice("method.row_style", row_style, RowStyle)
         if max_instructions is not None:
             check_at_least("method.max_instructions", max_instructions, 1)
+        if least_read is not None:
+            check_at_least("method.least_read", least_read, 0)
         self.backbone = load.backbone(model)
         self.budget, self.max_minutes = check_budget(budget), check_minutes(max_minutes)
         self.k = k
@@ -123,6 +128,7 @@ class Harmonic:
         self.order: Order = order
         self.row_style: RowStyle = row_style
         self.max_instructions = max_instructions
+        self.least_read = least_read
         self.sampling = sampling or Sampling()
         self.compute = compute or Compute()
         self.report: dict[str, Any] = {}
@@ -136,7 +142,7 @@ class Harmonic:
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
         """Fine-tune on the instructions of train; a run that was killed resumes from `work_dir`."""
         self.start(train, seed)
-        recipe = self.backbone.training.within(self.budget).for_context(self.model)
+        recipe = self.training.for_context(self.model)
         training = within_memory(
             recipe, self.model, self.encoder, self.compute, lambda chosen: next(iter(self.planned_batches(chosen, seed)))
         )
@@ -226,16 +232,24 @@ class Harmonic:
         return "neighbours" if self._is_large else "generated"
 
     @property
+    def training(self) -> Training:
+        """The recipe of fine-tuning on this table; needs `prepare`."""
+        training = self.backbone.training.within(self.budget)
+        if self.least_read is None or self.budget == "smoke":
+            return training
+        return training.reading(self.least_read, len(self.train))
+
+    @property
     def _is_large(self) -> bool:
         """Whether train has rows enough for pools that are wide, and for a classifier."""
-        return self.examples == "crossovers" and len(self.train) > self.sampling.draft_rows
+        return self.examples == "crossovers" and len(self.train) > LARGE
 
     @property
     def _draws_first(self) -> bool:
         """Whether the rows to answer with are drawn before their neighbours are known: on a large table, where no label
         rule drops any."""
         keeps_all = self.label_rule in ("any", "same_class") or self.schema.task == "regression"
-        return len(self.train) > LARGE_ROWS and keeps_all
+        return len(self.train) > HUGE and keeps_all
 
     @property
     def _answers(self) -> int:
@@ -244,7 +258,7 @@ class Harmonic:
 
     def _most_instructions(self) -> int:
         """How many instructions the run can use: `max_instructions`, or as many as its steps see."""
-        training = self.backbone.training.within(self.budget)
+        training = self.training
         steps = len(self.train) if training.max_steps is None else training.max_steps
         return min(self.max_instructions or len(self.train), steps * training.accumulate * training.batch_size)
 
@@ -584,10 +598,10 @@ class Harmonic:
     def _limits(self) -> Limits:
         """A quarter more than the longest row and the longest value of train."""
         texts: Cells = self.cells
-        if len(texts) > LARGE_ROWS:
+        if len(texts) > HUGE:
             lengths = self.cells.lengths
             longest = {int(lengths.sum(axis=1).argmax()), *lengths.argmax(axis=0).tolist()}
-            texts = [self.cells[row] for row in sorted(longest.union(range(0, len(texts), -(-len(texts) // LARGE_ROWS))))]
+            texts = [self.cells[row] for row in sorted(longest.union(range(0, len(texts), -(-len(texts) // HUGE))))]
         rows = max(len(self.encoder.encode(self.codec.row(row))) for row in texts)
         values = max(len(self.encoder.encode([text])) for row in texts for text in row)
         return Limits(row=int(1.25 * rows) + 2, value=int(1.25 * values) + 2)

@@ -11,6 +11,8 @@ from harmonic.rejection import FOLDS
 Prompts = Literal["auto", "generated", "neighbours", "random"]
 Engine = Literal["torch", "vllm"]
 
+LARGE = 2000
+"""A table of more rows is large: its pools are wide, and there are rows enough to learn which of those written to keep."""
 LEAST_TRIAL = 100
 """Rows that the classifier of `Sampling.keep` learns from, however few are wanted."""
 
@@ -23,12 +25,12 @@ class Sampling:
     """Of which rows the examples are made. generated: of rows the method wrote first, prompted with neighbours, so that the
     prompts of the rows it returns hold nothing of train. neighbours: of those of a training instruction, its answer
     withheld; every kept row is an anchor equally often. random: k random train rows, as published. auto: generated, but
-    neighbours for crossovers on tables of more than `draft_rows` rows, whose pools are wide enough to do without a draft."""
+    neighbours for crossovers on tables of more than `LARGE` rows, whose pools are wide enough to do without a draft."""
     draft_rows: int = 2000
     """Under prompts=generated, how many rows are written first: as many as train has, but no more than this."""
     keep: float | Literal["auto"] | None = "auto"
     """Of the rows it writes, those of a draft too, the share that is kept: those that a classifier takes for train's, see
-    `harmonic.rejection.Discriminator`. null: all. auto: half of them on tables of more than `draft_rows` rows."""
+    `harmonic.rejection.Discriminator`. null: all. auto: half of them on tables of more than `LARGE` rows."""
     trial_rows: int = 4000
     """Rows that are written for the classifier to learn from: as many as are wanted, or `LEAST_TRIAL` where those are fewer,
     but no more than this, or than train has."""

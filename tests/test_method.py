@@ -276,17 +276,17 @@ def test_a_share_that_the_tries_cannot_make_up_for(one_sentence):
     assert Sampling(keep=0.1, decoding=Decoding(max_tries=20)).keep == 0.1
 
 
-def test_large_tables_are_written_twice_over(easy_table):
-    """Oracle: the definition of auto; a table is large where it has more rows than a draft would."""
-    by_size = {
-        (draft_rows, kind): Harmonic(examples=kind, sampling=Sampling(draft_rows=draft_rows)).prepare(easy_table, seed=0)
-        for draft_rows in (39, 40)
-        for kind in ("crossovers", "neighbours")
-    }
-    assert {key: method.rows_written(100) for key, method in by_size.items()} == {
+def test_large_tables_are_written_twice_over(easy_table, monkeypatch):
+    """Oracle: the definition of auto."""
+    written = {}
+    for large in (39, 40):
+        monkeypatch.setattr(method, "LARGE", large)
+        for kind in ("crossovers", "neighbours"):
+            written[large, kind] = Harmonic(examples=kind).prepare(easy_table, seed=0).rows_written(100)
+    assert written == {
         (39, "crossovers"): 40 + 200,
         (40, "crossovers"): 100 + 40,
-        (39, "neighbours"): 100 + 39,
+        (39, "neighbours"): 100 + 40,
         (40, "neighbours"): 100 + 40,
     }
 
@@ -409,7 +409,7 @@ def test_a_large_table_draws_what_the_run_can_use_before_it_looks_for_neighbours
     capped = dataclasses.replace(backbone, training=dataclasses.replace(backbone.training, min_steps=0, max_steps=3))
     whole = prepared(easy_table, label_rule="same_class").groups
     assert len(prepared(easy_table, model=capped).groups) == 40
-    monkeypatch.setattr(method, "LARGE_ROWS", 39)
+    monkeypatch.setattr(method, "HUGE", 39)
     for settings, number in (({}, 24), ({"max_instructions": 7}, 7), ({"max_instructions": 30}, 24)):
         groups = prepared(easy_table, model=capped, **settings).groups
         assert len(groups) == number
@@ -420,12 +420,26 @@ def test_a_large_table_draws_what_the_run_can_use_before_it_looks_for_neighbours
     assert len(prepared(easy_table, model=backbone).groups) == 40
 
 
+@pytest.mark.parametrize(("least_read", "steps"), [(None, 3), (0.0, 3), (0.7, 4), (1.0, 5), (50.0, 9)])
+def test_so_much_of_a_table_is_read(easy_table, quick_harmonic, least_read, steps):
+    """Oracle: by hand: 40 rows in batches of 8: .7 of them are four batches, all are five; at most three times three."""
+    backbone = quick_harmonic().backbone
+    training = dataclasses.replace(backbone.training, epochs=9, min_steps=0, max_steps=3, batch_size=8)
+    model = prepared(easy_table, model=dataclasses.replace(backbone, training=training), least_read=least_read)
+    assert model.training == dataclasses.replace(training, max_steps=steps)
+    assert len(list(model.planned_batches(model.training, seed=0))) == steps
+    endless = dataclasses.replace(backbone, training=dataclasses.replace(training, max_steps=None))
+    assert prepared(easy_table, model=endless, least_read=least_read).training.max_steps is None
+    smoke = Harmonic(model.backbone, least_read=least_read, budget="smoke").prepare(easy_table, seed=0)
+    assert smoke.training.max_steps == 10
+
+
 def test_the_limits_of_a_large_table_come_from_its_longest_rows(easy_table, quick_harmonic, monkeypatch):
     """Oracle: the limits from all rows: the one with the longest value is looked at wherever it stands."""
     sizes = np.where(np.arange(40) == 17, 123456789, easy_table["size"])
     table = attach(easy_table.assign(size=sizes), schema_of(easy_table))
     every = quick_harmonic().start(table, seed=0).limits
-    monkeypatch.setattr(method, "LARGE_ROWS", 3)
+    monkeypatch.setattr(method, "HUGE", 3)
     assert quick_harmonic().start(table, seed=0).limits == every
 
 
@@ -435,7 +449,13 @@ def test_an_option_that_came_later_changes_no_key(easy_table, easy_schema):
     before = {"_target_": "harmonic.method.Harmonic", "k": 5, "distance": "mixed"}
     keys = [
         fit_key({"method": {**before, **later}, "seed": 0}, Harmonic("scratch"), split)
-        for later in ({}, {"neighbour_search": None}, {"neighbour_search": "exact"}, {"neighbour_search": "approximate"})
+        for later in (
+            {},
+            {"neighbour_search": None, "least_read": None},
+            {"neighbour_search": "exact"},
+            {"neighbour_search": "approximate"},
+            {"least_read": 0.75},
+        )
     ]
     assert keys[0] == keys[1]
-    assert len(set(keys)) == 3
+    assert len(set(keys)) == 4

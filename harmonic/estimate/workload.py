@@ -152,7 +152,7 @@ def workload(harmonic: Harmonic, train: pd.DataFrame, n: int, *, fit_seed: int, 
     harmonic.prepare(train, fit_seed)
     values = (text for row in harmonic.cells for text in row)
     blueprint = Blueprint.of(harmonic.backbone, values, frequent_segments(harmonic.codec, harmonic.k))
-    training = harmonic.backbone.training.within(harmonic.budget)
+    training = harmonic.training
     if blueprint.model is not None:
         training = training.for_context(blueprint.model)
     count = _Counter(blueprint)

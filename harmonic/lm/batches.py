@@ -1,5 +1,6 @@
 """Instructions to batches: the whole run's plan is known from its start, so that it can resume anywhere."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from harmonic.seed import derive_seed
 IGNORED = -100
 LossOn = Literal["answer", "all"]
 
+STRETCH = 3
+"""By how much `Training.reading` raises the limit of steps, at most."""
 WINDOW = 32
 """Batches that are drawn together and sorted by length, so that little of a batch is padding."""
 
@@ -57,6 +60,14 @@ class Training:
     def within(self, budget: Budget | None) -> "Training":
         """The recipe, cut to ten steps under budget=smoke; any other budget is the model's own affair."""
         return replace(self, epochs=1, min_steps=0, max_steps=10) if budget == "smoke" else self
+
+    def reading(self, share: float, rows: int) -> "Training":
+        """The recipe on a table of so many rows: `max_steps` gives way until this share of them has been read, at most to
+        `STRETCH` times as many."""
+        if self.max_steps is None:
+            return self
+        wanted = math.ceil(share * rows / (self.batch_size * self.accumulate))
+        return replace(self, max_steps=max(self.max_steps, min(wanted, STRETCH * self.max_steps)))
 
     def for_context(self, model: Any) -> "Training":
         """The recipe, with no text longer than what the model can read."""
