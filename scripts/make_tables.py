@@ -56,7 +56,7 @@ def contents(records: Sequence[Record], study: Sequence[Record]) -> dict[str, st
         files[f"{layout.name}.md"] = markdown(blocks, layout)
         files[f"{layout.name}.csv"] = long(blocks, layout).to_csv(index=False)
         files[f"{layout.name}.tex"] = latex(blocks, layout)
-    files[f"{GOALS}.md"] = goals_page(records)
+    files[f"{GOALS}.md"] = goals_page(records, study)
     if study:
         files[f"{STUDY}.md"] = study_page(study)
     for dataset, table in tables(records).items():

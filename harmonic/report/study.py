@@ -38,7 +38,7 @@ def study_page(records: Sequence[Record]) -> str:
 
 def levels(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
     """A table per data set, a row per label: mean ± standard deviation over folds, from all folds it was run on."""
-    return {dataset: pd.DataFrame(_level_rows(by_label)) for dataset, by_label in _by_label(records).items()}
+    return {dataset: pd.DataFrame(_level_rows(by_label)) for dataset, by_label in labelled(records).items()}
 
 
 def differences(records: Sequence[Record], default: str = DEFAULT) -> dict[str, pd.DataFrame]:
@@ -48,14 +48,14 @@ def differences(records: Sequence[Record], default: str = DEFAULT) -> dict[str, 
     somewhat too narrow. A fold on which either failed or has no such score is left out, and the number of folds says so.
     """
     tables = {}
-    for dataset, by_label in _by_label(records).items():
+    for dataset, by_label in labelled(records).items():
         base = by_label.get(default, {})
         rows = [_difference_row(label, by_fold, base) for label, by_fold in by_label.items() if label != default]
         tables[dataset] = pd.DataFrame([row for row in rows if row])
     return {dataset: table for dataset, table in tables.items() if len(table)}
 
 
-def _by_label(records: Sequence[Record]) -> dict[str, dict[str, dict[Fold, Record]]]:
+def labelled(records: Sequence[Record]) -> dict[str, dict[str, dict[Fold, Record]]]:
     """Data set to label to fold to record, in order of name; raises BadInput where a label has a fold twice."""
     found: dict[str, dict[str, dict[Fold, Record]]] = {}
     for record in sorted(records, key=lambda record: (record.cell.dataset, record.cell.method)):
