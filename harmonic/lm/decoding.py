@@ -59,7 +59,7 @@ class Decoding:
 
     def warpers(self) -> LogitsProcessorList:
         """Temperature, top-k and top-p as Hugging Face defines them."""
-        warpers = LogitsProcessorList([TemperatureLogitsWarper(self.temperature)])
+        warpers = LogitsProcessorList([TemperatureLogitsWarper(float(self.temperature))])
         if self.top_k:
             warpers.append(TopKLogitsWarper(self.top_k))
         if self.top_p < 1:

@@ -62,6 +62,12 @@ def test_nothing_is_written_where_nothing_may_be(tiny_model):
     assert {len(answer) for answer in written_on(tiny_model("llama", 60), texts, streams, end=-1, most=7)} == {7}
 
 
+def test_a_whole_number_is_a_temperature_too():
+    """Oracle: the same warper of a float; transformers refuses the other, and would do so after fine-tuning."""
+    scores = torch.randn(3, 5)
+    assert torch.equal(Decoding(temperature=2).warpers()(None, scores), Decoding(temperature=2.0).warpers()(None, scores))
+
+
 def test_tokens_are_drawn_as_often_as_they_are_likely():
     """Oracle: softmax by hand; 20 000 draws, within five standard errors; what a warper forbids is never drawn."""
     scores = torch.log(torch.tensor([[0.5, 0.2, 0.0, 0.3]])).repeat(20_000, 1)
