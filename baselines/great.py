@@ -72,6 +72,7 @@ class Great:
     """
 
     sampling_version = 2
+    """Of how rows are written: the second has random numbers for each row."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harmonic.errors import check_name
+from harmonic.errors import BadInput, check_name
 from harmonic.store import write_atomically
 
 FILE = "record.json"
@@ -122,3 +122,11 @@ def read(path: Path) -> Record:
 def read_all(root: Path) -> list[Record]:
     """Every record under a folder, in order of path."""
     return [read(path) for path in sorted(root.rglob(FILE))]
+
+
+def found(root: Path) -> list[Path]:
+    """Where the records under a folder lie, in order; raises BadInput where there are none."""
+    paths = sorted(root.rglob(FILE))
+    if not paths:
+        raise BadInput(f"{root} must hold record.json files, but holds none: run `python run.py` first.")
+    return paths

@@ -97,7 +97,7 @@ def measure(rows: int, queries: int, batches: int, seed: int) -> dict[str, Any]:
         assert harmonic.cells.lengths.shape == (rows, len(schema.columns))
     with stages.stage("start"):
         harmonic.load_model(seed)
-    training = harmonic.backbone.training.for_context(harmonic.model)
+    training = harmonic.training.for_context(harmonic.model)
     tokens = made = 0
     with stages.stage("stream"):
         for _, batch in zip(range(batches), harmonic.planned_batches(training, seed), strict=False):

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from harmonic.errors import BadInput
-from harmonic.record import read_all
+from harmonic.record import found, read
 from harmonic.report.overview import with_overview
 
 
@@ -15,10 +15,8 @@ def main() -> int:
     parser.add_argument("runs", nargs="?", type=Path, default=Path("results/runs"), help="folder of records")
     parser.add_argument("page", nargs="?", type=Path, default=Path("README.md"), help="page to write into")
     arguments = parser.parse_args()
-    records = read_all(arguments.runs)
     try:
-        if not records:
-            raise BadInput(f"{arguments.runs} must hold record.json files, but holds none: run `python run.py` first.")
+        records = [read(path) for path in found(arguments.runs)]
         page = with_overview(arguments.page.read_text(encoding="utf-8"), records)
     except (BadInput, OSError) as error:
         print(f"make_readme.py: {error}", file=sys.stderr)

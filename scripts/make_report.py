@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from harmonic.errors import check_name
-from harmonic.record import FILE, read
+from harmonic.errors import BadInput, check_name
+from harmonic.record import found, read
 from harmonic.report.groups import by_dataset
 from harmonic.report.page import Report, Source
 from harmonic.report.pictures import of_all, of_dataset
@@ -20,9 +20,10 @@ def main() -> int:
     parser.add_argument("out", nargs="?", type=Path, default=Path("results/report.html"), help="file to write")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots there too, as PNG")
     arguments = parser.parse_args()
-    paths = sorted(arguments.runs.rglob(FILE))
-    if not paths:
-        print(f"{arguments.runs} must hold record.json files, but holds none: run `python run.py` first.", file=sys.stderr)
+    try:
+        paths = found(arguments.runs)
+    except BadInput as error:
+        print(f"make_report.py: {error}", file=sys.stderr)
         return 1
     here = arguments.out.parent
     sources = [Source(read(path), Path(os.path.relpath(path, here)).as_posix()) for path in paths]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harmonic.errors import BadInput, check_name
-from harmonic.record import Record, read_all
+from harmonic.record import Record, found, read, read_all
 from harmonic.report.comparison import compare
 from harmonic.report.goals import goals_page
 from harmonic.report.layouts import LAYOUTS
@@ -31,10 +31,8 @@ def main() -> int:
     parser.add_argument("out", nargs="?", type=Path, default=Path("results/tables"), help="folder to write to")
     parser.add_argument("study", nargs="?", type=Path, default=Path("results/study"), help="folder of a study's records")
     arguments = parser.parse_args()
-    records = read_all(arguments.runs)
     try:
-        if not records:
-            raise BadInput(f"{arguments.runs} must hold record.json files, but holds none: run `python run.py` first.")
+        records = [read(path) for path in found(arguments.runs)]
         files = contents(records, read_all(arguments.study))
     except BadInput as error:
         print(f"make_tables.py: {error}", file=sys.stderr)

@@ -233,7 +233,7 @@ def test_latex_compiles(script, tmp_path, monkeypatch):
         assert run.returncode == 0, run.stdout[-2000:]
 
 
-@pytest.mark.parametrize("name", ["table1", "study"])
+@pytest.mark.parametrize("name", ["table1", "study", "goals"])
 def test_a_data_set_called_as_a_table_of_all(name, script, tmp_path, monkeypatch, capsys):
     """Oracle: the rule for what a user can cause: one sentence, and nothing written half."""
     record("smote", dataset=name).write(tmp_path / "runs")

@@ -15,9 +15,9 @@ ROOM = 64
 NARROW = 4
 """Chunks up to so many tokens wide are read with plain matrix products on a CPU, where torch's fused attention is several
 times slower for them (measured with torch 2.13 in bfloat16)."""
-AT_ONCE = {"cpu": 8192, "cuda": 1 << 62}
-"""Tokens that go through the layers together: on a CPU as many as leave the base model's states in the caches, where 24 rows
-of 330 tokens are read in two thirds of the time that they take as a part of 128."""
+AT_ONCE = 8192
+"""Tokens that go through the layers together on a CPU: as many as leave the base model's states in its caches. 128 prompts
+of 330 tokens are read in three quarters of the time so."""
 
 
 def room_for(tokens: int) -> int:
@@ -53,7 +53,7 @@ class Reader:
         rows, width = ids.shape
         attention = "eager" if self.device.type == "cpu" and width <= NARROW else self.attention
         self.model.set_attn_implementation(attention)
-        many = max(1, AT_ONCE[self.device.type] // max(width, 1))
+        many = max(1, AT_ONCE // max(width, 1)) if self.device.type == "cpu" else rows
         blocks = [slice(first, min(first + many, rows)) for first in range(0, rows, many)]
         logits = [self._read(block, ids[block], positions[block], places[block], attention, last) for block in blocks]
         self.model.set_attn_implementation(self.attention)

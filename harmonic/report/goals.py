@@ -164,13 +164,6 @@ def _tail(contest: _Contest) -> str:
     return _verdict(mean - TAIL_RATIO * own.mean, f"{_short(mean)}, hold-out {_short(own.mean)}")
 
 
-def _attack(contest: _Contest) -> str:
-    mean, floor = contest.mean("mia_auc"), [_mean(row, "mia_auc") for row in contest.baselines]
-    if mean is None or all(area is None for area in floor):
-        return HOLE
-    return _verdict(mean - ATTACK, _short(mean))
-
-
 def _attack_beside(contest: _Contest) -> str:
     mean, utility = contest.mean("mia_auc"), contest.mean("mle_f1_weighted")
     if mean is None or utility is None:
@@ -200,7 +193,7 @@ GOALS: tuple[tuple[str, Callable[[_Contest], str]], ...] = (
     ("the same, macro F1", _utility("mle_f1_macro")),
     ("DCR share within {} and {}".format(*map(_short, SHARE)), _between("dcr_share", *SHARE)),
     (f"tail at most {TAIL_RATIO} times the hold-out's", _tail),
-    (f"strongest attack at most {_short(ATTACK)}", _attack),
+    (f"strongest attack at most {_short(ATTACK)}", _between("mia_auc", 0.0, ATTACK)),
     (f"and not above a baseline's within {_short(NEAR_UTILITY)} of weighted F1", _attack_beside),
     (f"DLT within {_short(DLT)} bits a cell of 0", _between("dlt", -DLT, DLT)),
     ("prompt copy at chance", _prompt_copy),

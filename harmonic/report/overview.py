@@ -19,14 +19,15 @@ BEGIN, END = "<!-- results: written by scripts/make_readme.py -->", "<!-- end of
 def overview(records: Sequence[Record]) -> pd.DataFrame:
     """A row per data set of the paper and method, in the paper's order and that of `METHODS`; cells as in `tables`."""
     titles = [score.title for key in KEYS for score in SCORES if score.key == key]
-    parts = []
-    for dataset, table in tables(records).items():
-        chosen = table[table["method"].isin(METHODS) & table["rows"].isin([AS_TRAIN, ""])]
-        chosen = chosen.sort_values("method", key=lambda names: names.map(METHODS.index), kind="stable")
-        parts.append(chosen.reindex(columns=["method", "seeds", *titles], fill_value=HOLE).assign(table=dataset))
-    found = {str(part["table"].iloc[0]): part for part in parts if len(part)}
-    ordered = [found[dataset] for dataset in published().datasets if dataset in found]
-    return pd.concat(ordered)[["table", "method", "seeds", *titles]] if ordered else pd.DataFrame()
+    columns = ["table", "method", "seeds", *titles]
+    known, parts = tables(records), [pd.DataFrame(columns=columns)]
+    for dataset in published().datasets:
+        if dataset in known:
+            table = known[dataset].assign(table=dataset)
+            chosen = table[table["method"].isin(METHODS) & table["rows"].isin([AS_TRAIN, ""])]
+            chosen = chosen.sort_values("method", key=lambda names: names.map(METHODS.index), kind="stable")
+            parts.append(chosen.reindex(columns=columns, fill_value=HOLE))
+    return pd.concat(parts)
 
 
 def with_overview(page: str, records: Sequence[Record]) -> str:

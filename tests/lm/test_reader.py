@@ -20,7 +20,7 @@ def test_reading_in_chunks_is_reading_at_once(tiny_model, monkeypatch, family, n
     """Oracle: one forward pass over each whole text, alone; chunks are uneven, some empty; either kind of attention; rows go
     through the layers one by one, in unequal blocks, or all together."""
     monkeypatch.setattr(module, "NARROW", narrow)
-    monkeypatch.setitem(module.AT_ONCE, "cpu", at_once)
+    monkeypatch.setattr(module, "AT_ONCE", at_once)
     monkeypatch.setattr(module, "ROOM", 3)
     rng = np.random.default_rng(0)
     model = tiny_model(family, 300)

@@ -167,7 +167,7 @@ def test_the_same_seed_writes_the_same_rows(digits, easy_encoder, ask):
 
 
 def test_a_longer_run_starts_like_a_shorter_one(digits, easy_encoder, ask):
-    """Oracle: repetition; each batch draws from its own stream."""
+    """Oracle: repetition; each row draws from its own stream."""
     short, long = (write(digits(), easy_encoder, ask, n, batch_size=8).rows for n in (8, 24))
     assert short == long[:8]
 
