@@ -33,7 +33,7 @@ from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
 from harmonic.rejection import FOLDS, Discriminator
 from harmonic.rewriting import Rewriting
-from harmonic.sampling import LARGE, Prompts, Sampling
+from harmonic.sampling import LARGE, Sampling
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table
 from harmonic.training import Compute, loss_curve
@@ -64,7 +64,7 @@ class Harmonic:
         row_style: how values are written, see `harmonic.codec.RowCodec`.
         max_instructions: fine-tune on this many groups drawn at random instead of all.
         least_read: share of train's rows that is read at least, past the limit of steps that the model's recipe sets, see
-            `harmonic.lm.batches.Training.reading`; if not given, that limit stands.
+            `harmonic.lm.batches.Training.reading`; None for none.
         sampling: how the model is prompted and read.
         compute: device, precision, checkpoints.
         budget: smoke fine-tunes for ten steps, whatever the model's recipe; otherwise the recipe is the budget: that of
@@ -95,7 +95,7 @@ class Harmonic:
         order: Order = "shuffled",
         row_style: RowStyle = "canonical",
         max_instructions: int | None = None,
-        least_read: float | None = None,
+        least_read: float | None = 0.75,
         sampling: Sampling | None = None,
         compute: Compute | None = None,
         budget: Budget | None = None,
@@ -225,13 +225,6 @@ class Harmonic:
         return self.k if self.examples == "neighbours" else min(self.pool or usual, rows - 1)
 
     @property
-    def _prompts(self) -> Prompts:
-        """Where examples come from, once the table is known."""
-        if self.sampling.prompts != "auto":
-            return self.sampling.prompts
-        return "neighbours" if self._is_large else "generated"
-
-    @property
     def training(self) -> Training:
         """The recipe of fine-tuning on this table; needs `prepare`."""
         training = self.backbone.training.within(self.budget)
@@ -283,13 +276,13 @@ class Harmonic:
 
         Under prompts=generated those of the draft: the others are made of what it will hold.
         """
-        seed = derive_seed(seed, "draft") if self._prompts == "generated" else seed
+        seed = derive_seed(seed, "draft") if self.sampling.prompts == "generated" else seed
         return (self._bare_prompt(number, seed, self._train_source).text for number in range(n))
 
     def rows_written(self, n: int) -> int:
         """How many rows `sample` has the model write for n, those included that are not kept or not returned."""
         rows = len(self.train)
-        runs = [n, self.sampling.draft_size(rows)] if self._prompts == "generated" else [n]
+        runs = [n, self.sampling.draft_size(rows)] if self.sampling.prompts == "generated" else [n]
         if self._keep is None:
             return sum(runs)
         return sum(self.sampling.trial_size(run, rows) + math.ceil(run / self._keep) for run in runs)
@@ -361,7 +354,7 @@ class Harmonic:
 
     def _source(self, writer: Writer | VllmWriter, seed: int, work_dir: Path | None) -> tuple[Source, dict[str, Generation]]:
         """The rows that examples are made of, and by name what was written for them."""
-        if self._prompts != "generated":
+        if self.sampling.prompts != "generated":
             return self._train_source, {}
         writer.prepare()
         drafting = replace(writer, seed=derive_seed(seed, "draft"))
@@ -397,7 +390,7 @@ class Harmonic:
         self, shown: Sequence[np.ndarray], numbers: Sequence[int], seed: int, source: Source
     ) -> np.ndarray | None:
         """`prompt_drawn` of prompts made of these rows at these tries; None where they showed each row whole."""
-        if source.rows is not self.train or self._prompts == "random" or self.examples == "neighbours":
+        if source.rows is not self.train or self.sampling.prompts == "random" or self.examples == "neighbours":
             return None
         drawn = (self.composer.parents(group, seed, "prompt", n) for group, n in zip(shown, numbers, strict=True))
         return np.array([np.isin(group, parents) for group, parents in zip(shown, drawn, strict=True)])
@@ -571,7 +564,7 @@ class Harmonic:
 
     def shown_rows(self, number: int, seed: int, source: Source | None = None) -> np.ndarray:
         """The rows of a source (train) whose cells the prompt of try `number` shows, int64, shape (k,) or (pool,)."""
-        if self._prompts == "random":
+        if self.sampling.prompts == "random":
             return np.random.RandomState(PUBLISHED_PROMPT_SEED + number).choice(len(self.train), self.k, replace=False)
         groups = source.groups if source else self.groups
         lap, place = divmod(number, len(groups))
@@ -579,7 +572,7 @@ class Harmonic:
 
     def _bare_prompt(self, number: int, seed: int, source: Source) -> Prompt:
         shown = self.shown_rows(number, seed, source)
-        if self._prompts == "random":
+        if self.sampling.prompts == "random":
             examples: Cells = [source.cells[row] for row in shown]
         else:
             examples = self.composer.make(source.cells, shown, seed, "prompt", number)

@@ -8,7 +8,7 @@ from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm.decoding import Decoding
 from harmonic.rejection import FOLDS
 
-Prompts = Literal["auto", "generated", "neighbours", "random"]
+Prompts = Literal["generated", "neighbours", "random"]
 Engine = Literal["torch", "vllm"]
 
 LARGE = 2000
@@ -21,12 +21,11 @@ LEAST_TRIAL = 100
 class Sampling:
     """How HARMONIC is prompted; none of it touches the fine-tuned weights."""
 
-    prompts: Prompts = "auto"
+    prompts: Prompts = "generated"
     """Of which rows the examples are made. generated: of rows the method wrote first, prompted with neighbours, so that the
     prompts of the rows it returns hold nothing of train. neighbours: of those of a training instruction, its answer
-    withheld; every kept row is an anchor equally often. random: k random train rows, as published. auto: generated, but
-    neighbours for crossovers on tables of more than `LARGE` rows, whose pools are wide enough to do without a draft."""
-    draft_rows: int = 2000
+    withheld; every kept row is an anchor equally often. random: k random train rows, as published."""
+    draft_rows: int = 8000
     """Under prompts=generated, how many rows are written first: as many as train has, but no more than this."""
     keep: float | Literal["auto"] | None = "auto"
     """Of the rows it writes, those of a draft too, the share that is kept: those that a classifier takes for train's, see

@@ -162,19 +162,19 @@ def test_drawn_rows_are_those_that_gave_a_cell(learnt, quick_harmonic, easy_tabl
                 assert len(holders) > 1 or drawn[list(pool).index(holders[0])]
 
 
-def test_a_large_table_has_wide_pools_and_no_draft(easy_table):
-    """Oracle: a fiftieth of the rows, at most 500; two rows are written for one, and a trial's, of a draft that is asked for
-    as well; nobody is shown real neighbours who did not ask for them."""
-    for rows, pool, written in ((40, 10, 140), (2000, 10, 2100), (2001, 40, 300), (30_000, 500, 300)):
+def test_a_large_table_has_wide_pools_and_rows_that_are_turned_down(easy_table):
+    """Oracle: a fiftieth of the rows, at most 500, and ten of a draft of 8 000; two rows are written for one, and a trial's,
+    for the draft as well; nobody is shown real neighbours who did not ask for them."""
+    for rows, pool, written in ((40, 10, 140), (2000, 10, 2100), (2001, 40, 6003 + 300), (30_000, 500, 20_000 + 300)):
         table = attach(easy_table.sample(rows, replace=True, random_state=0, ignore_index=True), schema_of(easy_table))
         method = Harmonic(max_instructions=5).prepare(table, seed=0)
         assert method.groups.neighbours.shape[1] == pool
         assert method.rows_written(100) == written
-    assert [method.rows_written(n) for n in (7, 5000)] == [100 + 14, 4000 + 10_000]
-    drafting = Harmonic(sampling=Sampling("generated"), max_instructions=5).prepare(table, seed=0)
-    assert drafting.rows_written(100) == (2000 + 4000) + 300
-    assert (drafting.groups.neighbours.shape[1], drafting._draft_pool) == (500, 10)
-    assert Harmonic(examples="neighbours", max_instructions=5).prepare(table, seed=0).rows_written(100) == 2100
+    assert method._draft_pool == 10
+    assert [method.rows_written(n) - 20_000 for n in (7, 5000)] == [100 + 14, 4000 + 10_000]
+    direct = Harmonic(sampling=Sampling("neighbours"), max_instructions=5).prepare(table, seed=0)
+    assert direct.rows_written(100) == 300
+    assert Harmonic(examples="neighbours", max_instructions=5).prepare(table, seed=0).rows_written(100) == 8100
 
 
 def test_a_draft_too_is_turned_down_by_half(quick_harmonic, easy_table, learnt, tmp_path, monkeypatch):
