@@ -134,12 +134,17 @@ class Great:
                 weight_decay=self.backbone.training.weight_decay,
                 save_strategy="no",
                 logging_steps=50,
+                logging_nan_inf_filter=False,
                 seed=seed,
                 use_cpu=self.compute.device.type == "cpu",
                 bf16=self.compute.resolved_precision == "bf16-mixed",
             )
+            fused = model.config._attn_implementation
+            if self.compute.device.type == "cuda":  # where fused kernels give no numbers to padding that stands in front
+                model.set_attn_implementation("eager")
             with quiet():
                 great.fit(sentences, conditional_col=self._names[self._target], random_conditional_col=False)
+            model.set_attn_implementation(fused)
         return great, watch.close()
 
     @property

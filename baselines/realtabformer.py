@@ -27,6 +27,8 @@ from harmonic.training import Compute, progress_bar
 
 GONE = "overwrite_output_dir"
 """Training argument that transformers 5 no longer has and the package still passes."""
+EMPTY = "k"
+"""Stands for an empty cell of a category: under pandas 3 the package sorts its own mark for one among texts, and fails."""
 MODEL = "model"
 SCORED_ROWS = 256
 
@@ -246,6 +248,7 @@ def _made(
         gradient_accumulation_steps=recipe.accumulate,
         learning_rate=recipe.learning_rate,
         logging_steps=50,
+        logging_nan_inf_filter=False,
         report_to=[],
         disable_tqdm=True,
         use_cpu=compute.device.type == "cpu",
@@ -264,4 +267,5 @@ def _bounds(column: Column) -> list[str]:
 def _coded(values: pd.Series, column: Column) -> pd.Series:
     if column.is_numeric:
         return values
-    return values.map({text: f"k{code}" for code, text in enumerate(column.categories)}).astype(object)
+    codes = {text: f"k{code}" for code, text in enumerate(column.categories)}
+    return values.map(codes).astype(object).where(values.notna(), EMPTY)

@@ -6,7 +6,7 @@ import datasets
 import transformers
 from transformers import TrainerCallback
 
-from harmonic.training import Clock, progress_bar
+from harmonic.training import Clock, check_loss, progress_bar
 
 
 class Watch(TrainerCallback):
@@ -37,8 +37,9 @@ class Watch(TrainerCallback):
         control.should_training_stop = control.should_training_stop or self.clock.is_up
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Keep the loss."""
+        """Keep the loss; BadInput where it is no number, which `logging_nan_inf_filter` must not hide."""
         if logs and "loss" in logs:
+            check_loss(self.what, logs["loss"], state.global_step)
             self.losses.append(logs["loss"])
 
     def close(self) -> dict[str, Any]:

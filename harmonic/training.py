@@ -1,6 +1,7 @@
 """What everything that is trained shares: a device, a bar, a clock, and a run that survives a kill bit for bit."""
 
 import logging
+import math
 import os
 import sys
 import time
@@ -184,6 +185,24 @@ def resume_point(work_dir: Path | None) -> tuple[Path | None, int]:
     return checkpoint, progress["current"]["ready"] * _processes_of(content)
 
 
+def check_loss(what: str, loss: float, number: int) -> None:
+    """BadInput where training has diverged: the loss of this batch or step, counted from 1, is no number."""
+    if not math.isfinite(loss):
+        raise BadInput(
+            f"{what} has diverged: loss {number} is no number; lower the learning rate, or set trainer.precision=32-true."
+        )
+
+
+class _Finite(Callback):
+    """Ends a run that has diverged, before a checkpoint keeps it."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
+        check_loss(self.what, module.losses[-1], len(module.losses))
+
+
 class Clock(Callback):
     """Ends a run when its time is up, at a whole optimiser step; minutes before a kill count."""
 
@@ -341,10 +360,13 @@ def train(
         work_dir: where checkpoints go, and where a run that was killed is taken up again; none are written without it.
         max_minutes: when to stop, whatever is left; None for never.
         settings: of the Lightning trainer.
+
+    Raises:
+        BadInput: a loss is no number.
     """
     checkpoint, start = resume_point(work_dir)
     clock = Clock(max_minutes)
-    callbacks: list[Callback] = [_Progress(what, unit, sizes, start), clock]
+    callbacks: list[Callback] = [_Finite(what), _Progress(what, unit, sizes, start), clock]
     if work_dir is not None:
         work_dir.mkdir(parents=True, exist_ok=True)
         callbacks.append(Checkpoints(work_dir, compute.checkpoint_minutes))

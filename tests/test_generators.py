@@ -251,6 +251,19 @@ def test_likelihoods_of_a_model_that_knows_nothing(name, table_for):
                 assert method.tokenizer.decode(own).strip(" ,") == (escape(text) or "None")
 
 
+@pytest.mark.parametrize("name", ["great", "realtabformer", "tabula", "tabddpm"])
+def test_training_that_diverges_is_a_sentence(name, table_for, one_sentence):
+    """Oracle: a rate that no model survives; the packages' trainers would hide it behind a loss of zero."""
+    method = make(name)
+    if name == "great":
+        method = Great(replace(SMALL, training=Training(learning_rate=1e30)), epochs=300, compute=CPU)
+    else:
+        method.recipe = replace(method.recipe, learning_rate=1e30)
+    with pytest.raises(BadInput, match="has diverged") as caught:
+        method.fit(table_for(name), seed=0)
+    one_sentence(caught.value)
+
+
 def test_a_generator_that_writes_nonsense_is_given_up(easy):
     """Oracle: the error's own counts: it stops long before the limit, and shows what was written."""
     method = Great(SMALL, epochs=1, max_tries=1000, compute=CPU).fit(easy, seed=0)

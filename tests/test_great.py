@@ -1,9 +1,13 @@
 """Rows as sentences. Oracle: be-great's own writer and reader."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
+import torch
 
-from baselines.great import escape
+from baselines.great import Great, escape
+from harmonic.table import schema_of
 
 TEXTS = [
     "plain",
@@ -47,3 +51,20 @@ def test_no_cell_ends_its_sentence(text, easy_encoder):
     tokenizer = easy_encoder.tokenizer
     assert set(tokenizer(text)["input_ids"]) & set(tokenizer.all_special_ids)
     assert not set(tokenizer(escape(text))["input_ids"]) & set(tokenizer.all_special_ids)
+
+
+@pytest.mark.parametrize(("device", "attention"), [("cuda", "eager"), ("cpu", "sdpa")])
+def test_a_gpu_trains_with_plain_attention(easy_table, tiny_model, easy_encoder, monkeypatch, device, attention):
+    """Oracle: what the package finds when it trains: fused kernels give no numbers to the padding in front of a text."""
+    model = tiny_model("llama", len(easy_encoder.tokenizer))
+    found = []
+
+    def fit(great, *_, **__):
+        found.append(great.model.config._attn_implementation)
+
+    monkeypatch.setattr("be_great.GReaT.fit", fit)
+    great = Great("scratch", compute=SimpleNamespace(device=torch.device(device), resolved_precision="32-true"))
+    great.schema = schema_of(easy_table)
+    great._train(model, easy_encoder.tokenizer, easy_table, "unused", 0)
+    assert found == [attention]
+    assert model.config._attn_implementation == "sdpa"

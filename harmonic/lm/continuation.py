@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from transformers import LogitsProcessorList
 
+from harmonic.errors import SamplingFailed
 from harmonic.lm.reader import Reader
 
 
@@ -49,8 +50,15 @@ def continue_texts(
 
 
 def draw_tokens(scores: torch.Tensor, warpers: LogitsProcessorList, streams: Sequence[np.random.Generator]) -> np.ndarray:
-    """A token for each row of scores (b, v), drawn by inversion from the row's next random number; int64, shape (b,)."""
+    """A token for each row of scores (b, v), drawn by inversion from the row's next random number; int64, shape (b,).
+
+    Raises:
+        SamplingFailed: a row's scores are no numbers.
+    """
     chances = warpers(None, scores).softmax(-1).double().cumsum(-1)
     uniform = np.array([1 - stream.random() for stream in streams])
     wanted = torch.from_numpy(uniform).to(chances.device) * chances[:, -1]
-    return np.asarray(torch.searchsorted(chances, wanted[:, None])[:, 0].cpu().numpy())
+    drawn = np.asarray(torch.searchsorted(chances, wanted[:, None])[:, 0].cpu().numpy())
+    if drawn.max() == scores.shape[-1]:  # what is no number comes after all that is
+        raise SamplingFailed("the model's scores are no numbers: fine-tune at a lower rate, or set trainer.precision=32-true.")
+    return drawn

@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import LogitsProcessorList
 
+from harmonic.errors import SamplingFailed
 from harmonic.lm.continuation import continue_texts, draw_tokens
 from harmonic.lm.decoding import Decoding
 
@@ -77,3 +78,13 @@ def test_tokens_are_drawn_as_often_as_they_are_likely():
     assert shares[2] == 0
     forbidden = draw_tokens(scores, Decoding(top_k=2).warpers(), streams)
     assert set(forbidden.tolist()) == {0, 3}
+
+
+@pytest.mark.parametrize("row", [0, 2])
+def test_scores_that_are_no_numbers_are_not_drawn_from(row, one_sentence):
+    """Oracle: no token has a probability: one sentence, where an index behind the last token would break a GPU's kernel."""
+    scores = torch.zeros(3, 5)
+    scores[row] = torch.nan
+    with pytest.raises(SamplingFailed, match="no numbers") as caught:
+        draw_tokens(scores, LogitsProcessorList(), [np.random.default_rng(seed) for seed in range(3)])
+    one_sentence(caught.value)

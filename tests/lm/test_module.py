@@ -220,6 +220,16 @@ def test_ctrl_c_is_a_keyboard_interrupt(make, easy_encoder, easy_instructions, t
     assert equal(weights(unbroken), weights(resumed))
 
 
+def test_a_run_that_diverges_ends_there(make, easy_encoder, easy_instructions, tmp_path, one_sentence):
+    """Oracle: a rate that no model survives: one sentence at the first loss that is no number, and no checkpoint holds one."""
+    training = Training(batch_size=4, learning_rate=1e30, clip=0.0)
+    with pytest.raises(BadInput, match=r"fine-tuning has diverged: loss \d is no number") as caught:
+        run(make["gpt2"](), easy_encoder, easy_instructions, training, tmp_path)
+    one_sentence(caught.value)
+    kept = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert np.isfinite(kept["losses"]).all()
+
+
 def test_the_same_seed_twice_and_another_seed(make, easy_encoder, easy_instructions):
     """Oracle: bitwise repetition, whatever the global random state; dropout's seed matters."""
     training = Training(batch_size=4)
