@@ -140,7 +140,7 @@ class Great:
                 bf16=self.compute.resolved_precision == "bf16-mixed",
             )
             fused = model.config._attn_implementation
-            if self.compute.device.type == "cuda":  # where fused kernels give no numbers to padding that stands in front
+            if self.compute.device.type == "cuda":  # where fused kernels may have no numbers for padding in front of a text
                 model.set_attn_implementation("eager")
             with quiet():
                 great.fit(sentences, conditional_col=self._names[self._target], random_conditional_col=False)

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -44,6 +44,17 @@ PUBLISHED_PROMPT_SEED = 416
 HUGE = 100_000
 """A table of more rows is huge: a run that cannot use all of its instructions draws those it can before neighbours are
 looked for, and the limits of sampling are learnt from so many rows, the longest among them."""
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """Rows written first."""
+
+    asked: tuple[int, int, Sampling, bool]
+    """How many, the seed, how, and whether with empty cells."""
+    source: Source
+    runs: dict[str, Generation]
+    """What was written, by name."""
 
 
 class Harmonic:
@@ -134,6 +145,7 @@ class Harmonic:
         self.report: dict[str, Any] = {}
         self.prompt_rows: np.ndarray | None = None
         self.prompt_drawn: np.ndarray | None = None
+        self._draft: _Draft | None = None
 
     def digest_inputs(self) -> dict[str, str]:
         """SHA-256 of the files of a model that is a local folder."""
@@ -212,7 +224,7 @@ class Harmonic:
             raise BadInput(f"method.sampling.keep needs {FOLDS} rows of train to judge by, but there are {len(train)}.")
         self.rewriting = Rewriting.of(train) if self.row_style == "canonical" else Rewriting.none(train)
         self.train, self.schema = self.rewriting.write(train), self.rewriting.written
-        self.prompt_rows = self.prompt_drawn = None
+        self.prompt_rows = self.prompt_drawn = self._draft = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = RowTexts(self.codec, self.train)
         self.links = Links.of(self.train)
@@ -282,7 +294,7 @@ class Harmonic:
     def rows_written(self, n: int) -> int:
         """How many rows `sample` has the model write for n, those included that are not kept or not returned."""
         rows = len(self.train)
-        runs = [n, self.sampling.draft_size(rows)] if self.sampling.prompts == "generated" else [n]
+        runs = [n, self.sampling.draft_size(n, rows)] if self.sampling.prompts == "generated" else [n]
         if self._keep is None:
             return sum(runs)
         return sum(self.sampling.trial_size(run, rows) + math.ceil(run / self._keep) for run in runs)
@@ -307,7 +319,7 @@ class Harmonic:
                 raise BadInput(f"conditions must have a row for each of the {n} wanted, but has {len(conditions)}.")
             return self._complete(conditions, "conditions", seed, work_dir, empty=True)
         writer = self.writer(self.sampling.decoding, seed)
-        source, before = self._source(writer, seed, work_dir)
+        source, before = self._source(writer, n, seed, work_dir)
         generation, trial = self._run(writer, n, source, work_dir)
         shown = [self.shown_rows(number, seed, source) for number in generation.numbers]
         self.prompt_rows = self._real_rows(shown, source)
@@ -352,18 +364,23 @@ class Harmonic:
 
         return self._write(writer, n, source, work_dir, keeps), {f"{of}trial": trial}
 
-    def _source(self, writer: Writer | VllmWriter, seed: int, work_dir: Path | None) -> tuple[Source, dict[str, Generation]]:
-        """The rows that examples are made of, and by name what was written for them."""
+    def _source(
+        self, writer: Writer | VllmWriter, n: int, seed: int, work_dir: Path | None, *, empty: bool = True
+    ) -> tuple[Source, dict[str, Generation]]:
+        """The rows n rows' examples are made of, and by name what was written for them; a draft serves later calls."""
         if self.sampling.prompts != "generated":
             return self._train_source, {}
-        writer.prepare()
-        drafting = replace(writer, seed=derive_seed(seed, "draft"))
-        wanted = self.sampling.draft_size(len(self.train))
-        folder = work_dir / "draft" if work_dir else None
-        draft, trial = self._run(drafting, wanted, self._train_source, folder, "draft_")
-        rows, encoder = self._rows(draft.rows), Encoder.fit(self.train, self.schema)
-        source = Source.of_generated(rows, encoder, self.codec, self._draft_pool, within_class=self._within_class)
-        return source, {**trial, "draft": draft}
+        wanted = self.sampling.draft_size(n, len(self.train))
+        asked = (wanted, seed, self.sampling, empty)
+        if self._draft is None or self._draft.asked != asked:
+            writer.prepare()
+            drafting = replace(writer, seed=derive_seed(seed, "draft"))
+            folder = work_dir / "draft" if work_dir else None
+            draft, trial = self._run(drafting, wanted, self._train_source, folder, "draft_")
+            rows, encoder = self._rows(draft.rows), Encoder.fit(self.train, self.schema)
+            source = Source.of_generated(rows, encoder, self.codec, self._draft_pool, within_class=self._within_class)
+            self._draft = _Draft(asked, source, {**trial, "draft": draft})
+        return self._draft.source, self._draft.runs
 
     @property
     def _draft_pool(self) -> int:
@@ -422,7 +439,7 @@ class Harmonic:
             raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
         rng = np.random.default_rng(derive_seed(seed, "conditions"))
         writer = self.writer(decoding, seed, empty=empty)
-        source, before = self._source(writer, seed, work_dir)
+        source, before = self._source(writer, len(conditions), seed, work_dir, empty=empty)
         encoder = Encoder.fit(self.train, self.schema)
         anchors = conditions.anchors(source, encoder, rng, within_class=self._within_class)
         shown = source.groups.neighbours[anchors]

@@ -13,6 +13,8 @@ Engine = Literal["torch", "vllm"]
 
 LARGE = 2000
 """A table of more rows is large: its pools are wide, and there are rows enough to learn which of those written to keep."""
+LEAST_DRAFT = 2000
+"""Rows of a draft, however few are wanted: among fewer, those that are near to each other are not near."""
 LEAST_TRIAL = 100
 """Rows that the classifier of `Sampling.keep` learns from, however few are wanted."""
 
@@ -26,7 +28,8 @@ class Sampling:
     prompts of the rows it returns hold nothing of train. neighbours: of those of a training instruction, its answer
     withheld; every kept row is an anchor equally often. random: k random train rows, as published."""
     draft_rows: int = 8000
-    """Under prompts=generated, how many rows are written first: as many as train has, but no more than this."""
+    """Under prompts=generated, how many rows are written first: as many as are wanted, or `LEAST_DRAFT` where those are
+    fewer, but no more than this, or than train has."""
     keep: float | Literal["auto"] | None = "auto"
     """Of the rows it writes, those of a draft too, the share that is kept: those that a classifier takes for train's, see
     `harmonic.rejection.Discriminator`. null: all. auto: half of them on tables of more than `LARGE` rows."""
@@ -54,9 +57,9 @@ class Sampling:
                 f"{self.decoding.max_tries:g} makes up for: raise that to {math.ceil(2 / self.keep)}."
             )
 
-    def draft_size(self, train_rows: int) -> int:
-        """Rows written first under prompts=generated."""
-        return min(train_rows, self.draft_rows)
+    def draft_size(self, n: int, train_rows: int) -> int:
+        """Rows written first under prompts=generated, where n are wanted."""
+        return min(train_rows, self.draft_rows, max(n, LEAST_DRAFT))
 
     def trial_size(self, n: int, train_rows: int) -> int:
         """Rows written for the classifier of `keep`, where n are wanted."""

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from harmonic.encoding import Encoder
 from harmonic.examples import Source, crossed, default_pool, draw_parents
 from harmonic.instructions import Composer
 from harmonic.lm.decoding import Decoding
+from harmonic.lm.sampler import sample_rows
 from harmonic.method import Harmonic
 from harmonic.metrics.attacks.prompt_copy import PromptCopy
 from harmonic.neighbours import make_groups
@@ -88,7 +90,7 @@ def test_groups_of_generated_rows_are_of_one_class_without_the_anchor(learnt, ea
 def test_prompts_of_generated_rows_hold_those_alone(generated, easy_table, monkeypatch):
     """Oracle: every example cell is one of the draft; and the draft is no train row handed on, or not all would be new."""
     method, rows = generated
-    source, before = method._source(method.writer(method.sampling.decoding, 0), 0, None)
+    source, before = method._source(method.writer(method.sampling.decoding, 0), len(rows), 0, None)
     draft = before["draft"]
     assert draft.tried >= len(draft.rows) == len(easy_table)
     written = set(map(tuple, source.cells))
@@ -118,12 +120,34 @@ def test_what_generated_prompts_report(generated, easy_table, easy_schema):
 def test_generated_rows_are_the_same_for_a_seed_also_after_a_kill(generated, easy_table, tmp_path):
     """Oracle: repetition; from the shards that a kill behind the draft leaves, and from none."""
     method, rows = generated
+    method._draft = None
     pd.testing.assert_frame_equal(method.sample(len(rows), seed=0, work_dir=tmp_path), rows)
     for shard in tmp_path.glob("*.json"):
         shard.unlink()
     assert list((tmp_path / "draft").glob("*.json"))
+    method._draft = None
     pd.testing.assert_frame_equal(method.sample(len(rows), seed=0, work_dir=tmp_path), rows)
     assert not method.sample(len(rows), seed=1).equals(rows)
+
+
+def test_a_draft_serves_all_calls_of_a_seed(generated, easy_table, monkeypatch):
+    """Oracle: how many rows are written, and the rows of a draft of the call's own."""
+    method, rows = generated
+    written = []
+
+    def counted(*args, **kwargs):
+        written.append(args[3])
+        return sample_rows(*args, **kwargs)
+
+    monkeypatch.setattr("harmonic.method.sample_rows", counted)
+    monkeypatch.setattr(method, "_draft", None)
+    for n in (3, 5):
+        pd.testing.assert_frame_equal(method.sample(n, seed=0), rows.head(n))
+    assert written == [len(easy_table), 3, 5]
+    method.sample(2, seed=1)
+    monkeypatch.setattr(method, "sampling", replace(method.sampling, draft_rows=9))
+    method.sample(2, seed=1)
+    assert written[3:] == [len(easy_table), 2, 9, 2]
 
 
 def test_a_draft_is_as_large_as_train_at_most(easy_table):
@@ -163,18 +187,19 @@ def test_drawn_rows_are_those_that_gave_a_cell(learnt, quick_harmonic, easy_tabl
 
 
 def test_a_large_table_has_wide_pools_and_rows_that_are_turned_down(easy_table):
-    """Oracle: a fiftieth of the rows, at most 500, and ten of a draft of 8 000; two rows are written for one, and a trial's,
-    for the draft as well; nobody is shown real neighbours who did not ask for them."""
-    for rows, pool, written in ((40, 10, 140), (2000, 10, 2100), (2001, 40, 6003 + 300), (30_000, 500, 20_000 + 300)):
+    """Oracle: a fiftieth of the rows, at most 500, and ten of a draft of 2 000 to 8 000; two rows are written for one, and a
+    trial's, for the draft as well; nobody is shown real neighbours who did not ask for them."""
+    for rows, pool, written in ((40, 10, 140), (2000, 10, 2100), (2001, 40, 6000 + 300), (30_000, 500, 6000 + 300)):
         table = attach(easy_table.sample(rows, replace=True, random_state=0, ignore_index=True), schema_of(easy_table))
         method = Harmonic(max_instructions=5).prepare(table, seed=0)
         assert method.groups.neighbours.shape[1] == pool
         assert method.rows_written(100) == written
     assert method._draft_pool == 10
-    assert [method.rows_written(n) - 20_000 for n in (7, 5000)] == [100 + 14, 4000 + 10_000]
+    written = [method.rows_written(n) for n in (7, 5000, 30_000)]
+    assert written == [6000 + 100 + 14, 2 * (4000 + 10_000), (4000 + 16_000) + (4000 + 60_000)]
     direct = Harmonic(sampling=Sampling("neighbours"), max_instructions=5).prepare(table, seed=0)
     assert direct.rows_written(100) == 300
-    assert Harmonic(examples="neighbours", max_instructions=5).prepare(table, seed=0).rows_written(100) == 8100
+    assert Harmonic(examples="neighbours", max_instructions=5).prepare(table, seed=0).rows_written(100) == 2100
 
 
 def test_a_draft_too_is_turned_down_by_half(quick_harmonic, easy_table, learnt, tmp_path, monkeypatch):
@@ -195,6 +220,7 @@ def test_a_draft_too_is_turned_down_by_half(quick_harmonic, easy_table, learnt, 
     for left in ("trial", "draft", "draft/trial"):
         for shard in [*work.glob("*.json"), *(work / left).glob("*.json")]:
             shard.unlink()
+        method._draft = None
         pd.testing.assert_frame_equal(method.sample(25, seed=0, work_dir=work), rows)
     assert method.rows_written(25) == 20 + 60 + 20 + 50
 

@@ -55,7 +55,7 @@ def test_no_cell_ends_its_sentence(text, easy_encoder):
 
 @pytest.mark.parametrize(("device", "attention"), [("cuda", "eager"), ("cpu", "sdpa")])
 def test_a_gpu_trains_with_plain_attention(easy_table, tiny_model, easy_encoder, monkeypatch, device, attention):
-    """Oracle: what the package finds when it trains: fused kernels give no numbers to the padding in front of a text."""
+    """Oracle: what the package finds when it trains: fused kernels may have no numbers for padding in front of a text."""
     model = tiny_model("llama", len(easy_encoder.tokenizer))
     found = []
 

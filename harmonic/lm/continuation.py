@@ -60,5 +60,7 @@ def draw_tokens(scores: torch.Tensor, warpers: LogitsProcessorList, streams: Seq
     wanted = torch.from_numpy(uniform).to(chances.device) * chances[:, -1]
     drawn = np.asarray(torch.searchsorted(chances, wanted[:, None])[:, 0].cpu().numpy())
     if drawn.max() == scores.shape[-1]:  # what is no number comes after all that is
-        raise SamplingFailed("the model's scores are no numbers: fine-tune at a lower rate, or set trainer.precision=32-true.")
+        raise SamplingFailed(
+            "the model's scores are no numbers: fine-tune at a lower rate, or set trainer.precision=32-true."
+        )
     return drawn

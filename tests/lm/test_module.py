@@ -221,7 +221,7 @@ def test_ctrl_c_is_a_keyboard_interrupt(make, easy_encoder, easy_instructions, t
 
 
 def test_a_run_that_diverges_ends_there(make, easy_encoder, easy_instructions, tmp_path, one_sentence):
-    """Oracle: a rate that no model survives: one sentence at the first loss that is no number, and no checkpoint holds one."""
+    """Oracle: a rate that no model survives: one sentence at the first loss that is no number; no checkpoint has one."""
     training = Training(batch_size=4, learning_rate=1e30, clip=0.0)
     with pytest.raises(BadInput, match=r"fine-tuning has diverged: loss \d is no number") as caught:
         run(make["gpt2"](), easy_encoder, easy_instructions, training, tmp_path)
