@@ -68,7 +68,7 @@ class Harmonic:
             `LARGE` rows see `default_pool`, and ten of a draft. One less than there are rows at most.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
         neighbour_search: exact or approximate, see `harmonic.neighbours.mixed_neighbours`; if not given, exact on tables of
-            100 000 rows or fewer, and on larger ones where the run's instructions are few.
+            140 000 rows or fewer, and on larger ones where the run's instructions are few.
         label_rule: which groups are kept, see `harmonic.neighbours.make_groups`.
         min_agreement: neighbours that must share the row's class under label_rule=agreement.
         order: shuffled draws a new order of the features for each instruction and epoch; fixed keeps the table's.

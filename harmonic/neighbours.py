@@ -30,9 +30,9 @@ DIGITS = 9
 """Decimals that distances are compared to: sums of the same terms in another order differ beyond."""
 MAX_ONE_HOT = 512
 """Columns with more distinct codes than this are compared directly instead of by a one-hot product."""
-EXACT_PAIRS = 10**10
-"""Where no search is asked for, the most pairs of rows whose distances are all computed: 100 000 rows with each other, or
-10 000 with a million. Beyond, neighbours are approximate."""
+EXACT_PAIRS = 2 * 10**10
+"""Where no search is asked for, the most pairs of rows whose distances are all computed: 141 000 rows with each other, or
+20 000 with a million. Beyond, neighbours are approximate."""
 INDEXED_ROWS = 1000
 """Fewer rows than this are never indexed."""
 CANDIDATES = 64

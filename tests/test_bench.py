@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from harmonic import datasets, keys, record
 from harmonic.bench import run_cell
@@ -194,8 +195,12 @@ def test_the_records_of_the_default_method_are_this_codes(paper_data_dir):
     """Oracle: the keys of the committed records: what this code and its configuration would ask its cache for."""
     files = sorted(Path("results/runs").glob("*/harmonic/base/seed*/record.json"))
     assert {file.parts[2] for file in files} >= {"german", "adult", "diabetes", "buddy", "affairs"}
+    default = OmegaConf.to_container(OmegaConf.load("conf/method/harmonic.yaml"))
+    references = {"model", "compute"}
     for file in files:
         done = record.read(file)
+        own = {name: value for name, value in done.config["method"].items() if name not in references}
+        assert own == {name: value for name, value in default.items() if name not in references}, file
         split = datasets.load_dataset(done.cell.dataset, seed=done.cell.seed, data_dir=paper_data_dir)
         method = build(done.config["method"])
         fit = keys.fit_key(done.config, method, split)

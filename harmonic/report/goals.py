@@ -1,8 +1,10 @@
 """What `method=harmonic model=base` is held to, and how far each of it is reached on the paper's tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from harmonic.record import Record
@@ -23,6 +25,7 @@ TAIL_RATIO = 1.5
 ATTACK = 0.55
 NEAR_UTILITY = 0.02
 """Of weighted F1: baselines so near must not be harder to attack."""
+ATTACK_KEY = re.compile(r"mia_\w+_auc")
 DLT = 0.02
 """Bits a cell, on either side of 0."""
 C2ST = 0.75
@@ -112,6 +115,13 @@ class _Contest:
         """Of our seeds."""
         return _mean(self.ours, key)
 
+    def near(self) -> list[Group]:
+        """The baselines whose weighted F1 is within `NEAR_UTILITY` of ours."""
+        ours = self.mean("mle_f1_weighted")
+        means = ((_mean(row, "mle_f1_weighted"), row) for row in self.baselines)
+        near = [(mean, row) for mean, row in means if mean is not None]
+        return [row for mean, row in near if ours is not None and round(abs(mean - ours), 3) <= NEAR_UTILITY]
+
     def best(self, key: str) -> tuple[float, str] | None:
         """The highest mean of a baseline, and whose it is."""
         means = [(mean, row.method) for row in self.baselines if (mean := _mean(row, key)) is not None]
@@ -165,16 +175,45 @@ def _tail(contest: _Contest) -> str:
 
 
 def _attack_beside(contest: _Contest) -> str:
-    mean, utility = contest.mean("mia_auc"), contest.mean("mle_f1_weighted")
-    if mean is None or utility is None:
+    """The strongest attack on ours against that on each near baseline."""
+    mean = contest.mean("mia_auc")
+    theirs = [(_mean(row, "mia_auc"), row.method) for row in contest.near()]
+    if mean is None or contest.mean("mle_f1_weighted") is None:
         return HOLE
-    near = []
-    for row in contest.baselines:
-        area, theirs = _mean(row, "mia_auc"), _mean(row, "mle_f1_weighted")
-        if area is not None and theirs is not None and round(abs(theirs - utility), 3) <= NEAR_UTILITY:
-            near.append((area, row.method))
-    below = ", ".join(f"{method} {_short(area)}" for area, method in sorted(near) if round(area, 3) < round(mean, 3))
-    return _verdict(mean - min(near)[0], below or _short(mean)) if near else f"{REACHED}: no baseline is so near"
+    return _beside([(mean, area, method) for area, method in theirs if area is not None])
+
+
+def _shared_attacks_beside(contest: _Contest) -> str:
+    """The same over the attacks that both face: those on likelihoods are not among them where the baseline knows none."""
+    if contest.mean("mia_auc") is None or contest.mean("mle_f1_weighted") is None:
+        return HOLE
+    near = contest.near()
+    shared = [(row, attacks) for row in near if (attacks := _attacks(contest.ours) & _attacks(row))]
+    if near and not shared:
+        return HOLE
+    return _beside([(_strongest(contest.ours, keys), _strongest(row, keys), row.method) for row, keys in shared])
+
+
+def _beside(pairs: Sequence[tuple[float, float, str]]) -> str:
+    """A verdict on areas of ours and of baselines, with those of the baselines that are below ours."""
+    if not pairs:
+        return f"{REACHED}: no baseline is so near"
+    below: dict[str, list[str]] = {}
+    for ours, theirs, method in sorted(pairs, key=lambda pair: pair[1]):
+        if round(theirs, 3) < round(ours, 3):
+            below.setdefault(_short(ours), []).append(f"{method} {_short(theirs)}")
+    told = "; ".join(", ".join([ours, *theirs]) for ours, theirs in below.items())
+    return _verdict(max(ours - theirs for ours, theirs, _ in pairs), told or _short(max(ours for ours, _, _ in pairs)))
+
+
+def _attacks(row: Group) -> set[str]:
+    """Keys of the single attacks that all records of a row have."""
+    return set.intersection(*({key for key in record.values if ATTACK_KEY.fullmatch(key)} for record in row.records))
+
+
+def _strongest(row: Group, attacks: Collection[str]) -> float:
+    """The mean over seeds of the greatest area."""
+    return float(np.mean([max(record.values[key] for key in attacks) for record in row.records]))
 
 
 def _prompt_copy(contest: _Contest) -> str:
@@ -195,6 +234,7 @@ GOALS: tuple[tuple[str, Callable[[_Contest], str]], ...] = (
     (f"tail at most {TAIL_RATIO} times the hold-out's", _tail),
     (f"strongest attack at most {_short(ATTACK)}", _between("mia_auc", 0.0, ATTACK)),
     (f"and not above a baseline's within {_short(NEAR_UTILITY)} of weighted F1", _attack_beside),
+    ("the same over attacks that both face", _shared_attacks_beside),
     (f"DLT within {_short(DLT)} bits a cell of 0", _between("dlt", -DLT, DLT)),
     ("prompt copy at chance", _prompt_copy),
     (f"C2ST at most {_short(C2ST)}", _between("c2st_auc", 0.0, C2ST)),

@@ -13,6 +13,8 @@ GOOD = {
     "dcr_tail": 0.03,
     "dcr_tail_holdout": 0.02,
     "mia_auc": 0.52,
+    "mia_distance_auc": 0.51,
+    "mia_loss_auc": 0.52,
     "dlt": -0.02,
     "prompt_rows_shown": 0.0,
     "c2st_auc": 0.75,
@@ -25,7 +27,7 @@ def ours(seed=0, **values):
 
 
 def rival(method, seed=0, f1=0.71, macro=0.66, attack=0.6, **more):
-    return record(method, seed, mle_f1_weighted=f1, mle_f1_macro=macro, mia_auc=attack, **more)
+    return record(method, seed, mle_f1_weighted=f1, mle_f1_macro=macro, mia_auc=attack, mia_distance_auc=attack, **more)
 
 
 def column(*records):
@@ -46,10 +48,12 @@ def test_what_is_on_the_edge_is_reached():
         (2, {"dcr_share": 0.56}, "missed by .030: .560"),
         (3, {"dcr_tail": 0.035}, "missed by .005: .035, hold-out .020"),
         (4, {"mia_auc": 0.56}, "missed by .010: .560"),
-        (5, {"mia_auc": 0.62}, "missed by .020: smote .600"),
-        (6, {"dlt": -0.03}, "missed by .010: -.030"),
-        (6, {"dlt": 0.05}, "missed by .030: .050"),
-        (8, {"c2st_auc": 0.8}, "missed by .050: .800"),
+        (5, {"mia_auc": 0.62}, "missed by .020: .620, smote .600"),
+        (6, {"mia_auc": 0.62, "mia_loss_auc": 0.62}, "reached: .510"),
+        (6, {"mia_distance_auc": 0.63}, "missed by .030: .630, smote .600"),
+        (7, {"dlt": -0.03}, "missed by .010: -.030"),
+        (7, {"dlt": 0.05}, "missed by .030: .050"),
+        (9, {"c2st_auc": 0.8}, "missed by .050: .800"),
     ],
 )
 def test_what_is_missed_is_missed_by_so_much(place, changes, expected):
@@ -67,8 +71,16 @@ def test_means_over_seeds_are_what_counts():
 def test_only_baselines_of_the_same_utility_need_be_harder_to_attack():
     """Oracle: by hand: within .02 of .70 on either side; what is easier to attack is no reproach."""
     near, low, far = rival("near", f1=0.72, attack=0.5), rival("low", f1=0.68, attack=0.51), rival("far", f1=0.5, attack=0.4)
-    assert column(ours(), near, low, far, rival("smote"))[5] == "missed by .020: near .500, low .510"
-    assert column(ours(), far)[5] == "reached: no baseline is so near"
+    assert column(ours(), near, low, far, rival("smote"))[5] == "missed by .020: .520, near .500, low .510"
+    assert column(ours(), far)[5:7] == ["reached: no baseline is so near"] * 2
+
+
+def test_attacks_are_compared_that_both_face():
+    """Oracle: by hand: means over seeds of the greatest; `more` knows likelihoods too, so that ours count there."""
+    more = rival("more", attack=0.505, mia_loss_auc=0.5)
+    seeds = ours(0, mia_distance_auc=0.5), ours(1, mia_distance_auc=0.51)
+    others = rival("plain", attack=0.5), more
+    assert column(*seeds, *others)[6] == "missed by .015: .505, plain .500; .520, more .505"
 
 
 def test_references_variants_and_other_sizes_are_nobody_s_baseline():
@@ -95,7 +107,7 @@ def test_references_variants_and_other_sizes_are_nobody_s_baseline():
 def test_chance_is_what_the_interval_holds(low, mean, high, expected):
     """Oracle: by hand."""
     shown = {"prompt_copy_drawn": mean, "prompt_copy_drawn_low": low, "prompt_copy_drawn_high": high}
-    assert column(ours(prompt_rows_shown=1.0, **shown))[7] == expected
+    assert column(ours(prompt_rows_shown=1.0, **shown))[8] == expected
 
 
 def test_nothing_is_reached_over_a_hole():
