@@ -11,7 +11,7 @@ from harmonic.report.groups import AS_TRAIN
 from harmonic.report.published import published
 from harmonic.report.tables import HOLDOUT, SCORES, tables, to_markdown
 
-METHODS = ("copy", "independent", HOLDOUT, "smote", "tabddpm", "tvae", "harmonic_published", "harmonic")
+METHODS = ("copy", "independent", HOLDOUT, "smote", "tabddpm", "tvae", "realtabformer", "harmonic_published", "harmonic")
 KEYS = ("mle_f1_weighted", "mle_f1_macro", "c2st_auc", "dcr_share", "dcr_tail", "mia_auc", "dlt")
 BEGIN, END = "<!-- results: written by scripts/make_readme.py -->", "<!-- end of results -->"
 
