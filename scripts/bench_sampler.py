@@ -91,7 +91,7 @@ def measure(
         backbone = RandomLlama(device=compute.device.type, sizes=sizes or {})
     training = replace(backbone.training, min_steps=min(steps, backbone.training.min_steps), max_steps=steps)
     sampling = Sampling(keep=None, decoding=Decoding(batch_size=batch_size))
-    harmonic = Harmonic(replace(backbone, training=training), sampling=sampling, compute=compute)
+    harmonic = Harmonic(replace(backbone, training=training), least_read=None, sampling=sampling, compute=compute)
     harmonic.fit(load_dataset(dataset, seed=seed).train, seed=seed)
     systems = _Systems(harmonic, rows, seed, ("ours", "bound") if of_noise else ("ours", "loop", "batched", "bound"))
     systems.ours()  # warms up, and leaves the texts that the bound reads

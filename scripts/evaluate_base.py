@@ -129,7 +129,7 @@ def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: 
     test = np.sort(rng.choice(len(split.test), min(rows, len(split.test)), replace=False))
     scored = split.test.iloc[test].reset_index(drop=True)
     cells: dict[str, np.ndarray] = {}
-    settings: dict[str, Any] = {"examples": "neighbours", "sampling": Sampling("neighbours")}
+    settings: dict[str, Any] = {"examples": "neighbours", "least_read": None, "sampling": Sampling("neighbours")}
     for k in SHOTS:
         harmonic = Harmonic(backbone, k=k, **settings).start(split.train, derive_seed(seed, "fit"))
         if k == SHOTS[0]:
