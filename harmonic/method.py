@@ -367,7 +367,7 @@ class Harmonic:
     def _source(
         self, writer: Writer | VllmWriter, n: int, seed: int, work_dir: Path | None, *, empty: bool = True
     ) -> tuple[Source, dict[str, Generation]]:
-        """The rows n rows' examples are made of, and by name what was written for them; a draft serves later calls."""
+        """What the examples of n rows are made of, and by name what was written for it; a draft serves later calls."""
         if self.sampling.prompts != "generated":
             return self._train_source, {}
         wanted = self.sampling.draft_size(n, len(self.train))

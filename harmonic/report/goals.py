@@ -115,12 +115,13 @@ class _Contest:
         """Of our seeds."""
         return _mean(self.ours, key)
 
-    def near(self) -> list[Group]:
-        """The baselines whose weighted F1 is within `NEAR_UTILITY` of ours."""
+    def near(self) -> list[Group] | None:
+        """The baselines whose weighted F1 is within `NEAR_UTILITY` of ours; None where ours, or our attacks, are a hole."""
         ours = self.mean("mle_f1_weighted")
+        if ours is None or self.mean("mia_auc") is None:
+            return None
         means = ((_mean(row, "mle_f1_weighted"), row) for row in self.baselines)
-        near = [(mean, row) for mean, row in means if mean is not None]
-        return [row for mean, row in near if ours is not None and round(abs(mean - ours), 3) <= NEAR_UTILITY]
+        return [row for mean, row in means if mean is not None and round(abs(mean - ours), 3) <= NEAR_UTILITY]
 
     def best(self, key: str) -> tuple[float, str] | None:
         """The highest mean of a baseline, and whose it is."""
@@ -176,18 +177,17 @@ def _tail(contest: _Contest) -> str:
 
 def _attack_beside(contest: _Contest) -> str:
     """The strongest attack on ours against that on each near baseline."""
-    mean = contest.mean("mia_auc")
-    theirs = [(_mean(row, "mia_auc"), row.method) for row in contest.near()]
-    if mean is None or contest.mean("mle_f1_weighted") is None:
+    near, mean = contest.near(), contest.mean("mia_auc")
+    if near is None or mean is None:
         return HOLE
-    return _beside([(mean, area, method) for area, method in theirs if area is not None])
+    return _beside([(mean, area, row.method) for row in near if (area := _mean(row, "mia_auc")) is not None])
 
 
 def _shared_attacks_beside(contest: _Contest) -> str:
     """The same over the attacks that both face: those on likelihoods are not among them where the baseline knows none."""
-    if contest.mean("mia_auc") is None or contest.mean("mle_f1_weighted") is None:
-        return HOLE
     near = contest.near()
+    if near is None:
+        return HOLE
     shared = [(row, attacks) for row in near if (attacks := _attacks(contest.ours) & _attacks(row))]
     if near and not shared:
         return HOLE

@@ -81,6 +81,8 @@ def test_attacks_are_compared_that_both_face():
     seeds = ours(0, mia_distance_auc=0.5), ours(1, mia_distance_auc=0.51)
     others = rival("plain", attack=0.5), more
     assert column(*seeds, *others)[6] == "missed by .015: .505, plain .500; .520, more .505"
+    bare = record("bare", mle_f1_weighted=0.71, mle_f1_macro=0.66, mia_auc=0.6)
+    assert column(ours(), bare)[5:7] == ["reached: .520", HOLE]
 
 
 def test_references_variants_and_other_sizes_are_nobody_s_baseline():
