@@ -2,9 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,34 +26,22 @@ from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
 from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.planning import within_memory
-from harmonic.lm.sampler import Generation, Keeps, complete_rows, sample_rows
+from harmonic.lm.sampler import complete_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
-from harmonic.rejection import FOLDS, Discriminator
+from harmonic.passes import Draft, Pass, Passes
+from harmonic.prompts import Prompter
+from harmonic.rejection import FOLDS
 from harmonic.rewriting import Rewriting
 from harmonic.sampling import LARGE, Sampling
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table
 from harmonic.training import Compute, loss_curve
 
-PUBLISHED_PROMPT_SEED = 416
-"""Row i of the published sampler shows `train.sample(n=k, random_state=416 + i)`."""
-
 HUGE = 100_000
 """A table of more rows is huge: a run that cannot use all of its instructions draws those it can before neighbours are
 looked for, and the limits of sampling are learnt from so many rows, the longest among them."""
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """Rows written first."""
-
-    asked: tuple[int, int, Sampling, bool]
-    """How many, the seed, how, and whether with empty cells."""
-    source: Source
-    runs: dict[str, Generation]
-    """What was written, by name."""
 
 
 class Harmonic:
@@ -145,7 +132,7 @@ class Harmonic:
         self.report: dict[str, Any] = {}
         self.prompt_rows: np.ndarray | None = None
         self.prompt_drawn: np.ndarray | None = None
-        self._draft: _Draft | None = None
+        self._draft: Draft | None = None
 
     def digest_inputs(self) -> dict[str, str]:
         """SHA-256 of the files of a model that is a local folder."""
@@ -289,7 +276,7 @@ class Harmonic:
         Under prompts=generated those of the draft: the others are made of what it will hold.
         """
         seed = derive_seed(seed, "draft") if self.sampling.prompts == "generated" else seed
-        return (self._bare_prompt(number, seed, self._train_source).text for number in range(n))
+        return (self.prompter.bare(number, seed, self.prompter.train).text for number in range(n))
 
     def rows_written(self, n: int) -> int:
         """How many rows `sample` has the model write for n, those included that are not kept or not returned."""
@@ -319,25 +306,13 @@ class Harmonic:
                 raise BadInput(f"conditions must have a row for each of the {n} wanted, but has {len(conditions)}.")
             return self._complete(conditions, "conditions", seed, work_dir, empty=True)
         writer = self.writer(self.sampling.decoding, seed)
-        source, before = self._source(writer, n, seed, work_dir)
-        generation, trial = self._run(writer, n, source, work_dir)
-        shown = [self.shown_rows(number, seed, source) for number in generation.numbers]
-        self.prompt_rows = self._real_rows(shown, source)
-        self.prompt_drawn = self._drawn_rows(shown, generation.numbers, seed, source)
-        return self._table(generation, before | trial)
-
-    def _write(
-        self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None, keeps: Keeps | None = None
-    ) -> Generation:
-        return sample_rows(
-            writer,
-            lambda number: self.prompt(number, writer.seed, source),
-            self.read_row,
-            n,
-            compute=self.compute,
-            work_dir=work_dir,
-            keeps=keeps,
-        )
+        source = self._source(writer, n, seed, work_dir)
+        made = self._passes.run(writer, n, source, work_dir)
+        prompter, numbers = self.prompter, made.rows.numbers
+        shown = [prompter.shown(number, seed, source) for number in numbers]
+        self.prompt_rows = prompter.train_rows(shown, source)
+        self.prompt_drawn = prompter.drawn(shown, numbers, seed, source)
+        return self._table(made)
 
     def read_row(self, text: str) -> dict[str, Any]:
         """The row a text stands for, as it was written; Unreadable where the schema does not hold it."""
@@ -345,42 +320,34 @@ class Harmonic:
         self.rewriting.check(row)
         return row
 
-    def _run(
-        self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None, of: str = ""
-    ) -> tuple[Generation, dict[str, Generation]]:
-        """n rows, less those that are not kept, and by name those that were written to learn which these are."""
-        if self._keep is None:
-            return self._write(writer, n, source, work_dir), {}
-        writer.prepare()
-        trying = replace(writer, seed=derive_seed(writer.seed, "trial"))
-        size = self.sampling.trial_size(n, len(self.train))
-        trial = self._write(trying, size, source, work_dir / "trial" if work_dir else None)
+    @property
+    def prompter(self) -> Prompter:
+        """What each try shows; needs `prepare`."""
+        return Prompter(self.composer, self.sampling, Source(self.train, self.cells, self.groups))
+
+    @property
+    def _passes(self) -> Passes:
         encoder = Encoder.fit(self.train, self.schema)
-        discriminator = Discriminator.fit(self.train, self._rows(trial.rows), encoder, self._keep, trying.seed)
-        self.report[f"{of}rejection"] = discriminator.report
-
-        def keeps(rows: Sequence[dict[str, Any]], numbers: Sequence[int]) -> np.ndarray:
-            return discriminator.keeps(self._rows(rows), numbers)
-
-        return self._write(writer, n, source, work_dir, keeps), {f"{of}trial": trial}
+        return Passes(self.prompter, encoder, self.read_row, self._rows, self._keep, self.compute)
 
     def _source(
         self, writer: Writer | VllmWriter, n: int, seed: int, work_dir: Path | None, *, empty: bool = True
-    ) -> tuple[Source, dict[str, Generation]]:
-        """What the examples of n rows are made of, and by name what was written for it; a draft serves later calls."""
+    ) -> Source:
+        """What the examples of n rows are made of; under prompts=generated a draft, which serves later calls, too."""
+        passes = self._passes
         if self.sampling.prompts != "generated":
-            return self._train_source, {}
+            self._draft = None
+            return passes.prompter.train
         wanted = self.sampling.draft_size(n, len(self.train))
         asked = (wanted, seed, self.sampling, empty)
         if self._draft is None or self._draft.asked != asked:
             writer.prepare()
             drafting = replace(writer, seed=derive_seed(seed, "draft"))
-            folder = work_dir / "draft" if work_dir else None
-            draft, trial = self._run(drafting, wanted, self._train_source, folder, "draft_")
-            rows, encoder = self._rows(draft.rows), Encoder.fit(self.train, self.schema)
-            source = Source.of_generated(rows, encoder, self.codec, self._draft_pool, within_class=self._within_class)
-            self._draft = _Draft(asked, source, {**trial, "draft": draft})
-        return self._draft.source, self._draft.runs
+            made = passes.run(drafting, wanted, passes.prompter.train, work_dir / "draft" if work_dir else None)
+            pool, rows = self._draft_pool, self._rows(made.rows.rows)
+            source = Source.of_generated(rows, passes.encoder, self.codec, pool, within_class=self._within_class)
+            self._draft = Draft(asked, source, made)
+        return self._draft.source
 
     @property
     def _draft_pool(self) -> int:
@@ -389,28 +356,11 @@ class Harmonic:
         return size if self.examples == "neighbours" or self.pool is not None else min(size, SMALLEST_POOL)
 
     @property
-    def _train_source(self) -> Source:
-        return Source(self.train, self.cells, self.groups)
-
-    @property
     def _keep(self) -> float | None:
         """The share of the written rows that is kept, once the table is known; None for all of them."""
         if self.sampling.keep == "auto":
             return 0.5 if self._is_large else None
         return self.sampling.keep
-
-    def _real_rows(self, shown: Sequence[np.ndarray], source: Source) -> np.ndarray:
-        """`prompt_rows` of prompts that showed these rows of a source."""
-        return np.array(shown) if source.rows is self.train else np.empty((len(shown), 0), dtype=np.int64)
-
-    def _drawn_rows(
-        self, shown: Sequence[np.ndarray], numbers: Sequence[int], seed: int, source: Source
-    ) -> np.ndarray | None:
-        """`prompt_drawn` of prompts made of these rows at these tries; None where they showed each row whole."""
-        if source.rows is not self.train or self.sampling.prompts == "random" or self.examples == "neighbours":
-            return None
-        drawn = (self.composer.parents(group, seed, "prompt", n) for group, n in zip(shown, numbers, strict=True))
-        return np.array([np.isin(group, parents) for group, parents in zip(shown, drawn, strict=True)])
 
     def impute(self, table: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
         """The table with its empty cells filled; what is known stays as it is, and a row without a hole is left alone.
@@ -439,7 +389,7 @@ class Harmonic:
             raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
         rng = np.random.default_rng(derive_seed(seed, "conditions"))
         writer = self.writer(decoding, seed, empty=empty)
-        source, before = self._source(writer, len(conditions), seed, work_dir, empty=empty)
+        source, prompter = self._source(writer, len(conditions), seed, work_dir, empty=empty), self.prompter
         encoder = Encoder.fit(self.train, self.schema)
         anchors = conditions.anchors(source, encoder, rng, within_class=self._within_class)
         shown = source.groups.neighbours[anchors]
@@ -449,25 +399,25 @@ class Harmonic:
             order = conditions.order(row, self.schema, order, target_last=self._within_class)
             known = {place: conditions.texts[row][place] for place in np.flatnonzero(conditions.known[row]).tolist()}
             examples = self.composer.make(source.cells, shown[row], seed, "conditions", row, attempt)
-            return replace(self._as_dialogue(self.composer.prompt(examples, order)), given=known)
+            return replace(prompter.in_form(self.composer.prompt(examples, order)), given=known)
 
         generation = complete_rows(writer, prompt, self.read_row, len(conditions), compute=self.compute, work_dir=work_dir)
-        self.prompt_rows, self.prompt_drawn = self._real_rows(list(shown), source), None
-        return given.keep(self._table(generation, before), self.rewriting.schema)
+        self.prompt_rows, self.prompt_drawn = prompter.train_rows(list(shown), source), None
+        return given.keep(self._table(Pass(generation)), self.rewriting.schema)
 
     @property
     def _within_class(self) -> bool:
         """Whether the examples of a row are of its class."""
         return self.schema.task != "regression" and self.label_rule == "same_class"
 
-    def _table(self, generation: Generation, before: Mapping[str, Generation]) -> pd.DataFrame:
-        """The rows of a generation; it and those before it, by name, go into the report."""
-        self.report |= {"generation": generation.counts(), "masks": generation.by_column(self.schema.names)}
-        self.report["tokens_sample"] = generation.tokens
-        for name, earlier in before.items():
-            self.report[name] = earlier.counts()
-            self.report["tokens_sample"] += earlier.tokens
-        return self.rewriting.read(self._rows(generation.rows))
+    def _table(self, made: Pass) -> pd.DataFrame:
+        """The rows of the last pass of a call; it, and the draft behind it, go into the report."""
+        self.report |= made.report("generation") | {"masks": made.rows.by_column(self.schema.names)}
+        self.report["tokens_sample"] = made.tokens
+        if self._draft is not None:
+            self.report |= self._draft.made.report("draft", "draft_")
+            self.report["tokens_sample"] += self._draft.made.tokens
+        return self.rewriting.read(self._rows(made.rows.rows))
 
     def _rows(self, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
         """Rows as the model wrote them, as a table."""
@@ -574,26 +524,11 @@ class Harmonic:
 
     def prompt(self, number: int, seed: int, source: Source | None = None) -> Prompt:
         """What the model is shown at try `number`; of train where no other source is given."""
-        return self._as_dialogue(self._bare_prompt(number, seed, source or self._train_source))
+        return self.prompter.prompt(number, seed, source or self.prompter.train)
 
-    def _as_dialogue(self, bare: Prompt) -> Prompt:
-        return replace(bare, text=wrap(bare.text)) if self.sampling.wrapped else bare
-
-    def shown_rows(self, number: int, seed: int, source: Source | None = None) -> np.ndarray:
-        """The rows of a source (train) whose cells the prompt of try `number` shows, int64, shape (k,) or (pool,)."""
-        if self.sampling.prompts == "random":
-            return np.random.RandomState(PUBLISHED_PROMPT_SEED + number).choice(len(self.train), self.k, replace=False)
-        groups = source.groups if source else self.groups
-        lap, place = divmod(number, len(groups))
-        return groups.neighbours[_anchors(len(groups), seed, lap)[place]]
-
-    def _bare_prompt(self, number: int, seed: int, source: Source) -> Prompt:
-        shown = self.shown_rows(number, seed, source)
-        if self.sampling.prompts == "random":
-            examples: Cells = [source.cells[row] for row in shown]
-        else:
-            examples = self.composer.make(source.cells, shown, seed, "prompt", number)
-        return self.composer.prompt(examples, self.composer.columns(seed, "prompt", number))
+    def shown_rows(self, number: int, seed: int) -> np.ndarray:
+        """The train rows whose cells the prompt of try `number` shows, int64, shape (k,) or (pool,)."""
+        return self.prompter.shown(number, seed, self.prompter.train)
 
     def _plan(self, training: Training, seed: int) -> list[tuple[int, np.ndarray]]:
         """Every batch of `fit` under a recipe."""
@@ -615,9 +550,3 @@ class Harmonic:
         rows = max(len(self.encoder.encode(self.codec.row(row))) for row in texts)
         values = max(len(self.encoder.encode([text])) for row in texts for text in row)
         return Limits(row=int(1.25 * rows) + 2, value=int(1.25 * values) + 2)
-
-
-@lru_cache(maxsize=2)
-def _anchors(groups: int, seed: int, lap: int) -> np.ndarray:
-    """Group numbers in the order they are sampled in: every group once before any comes again."""
-    return np.random.default_rng(derive_seed(seed, "anchors", lap)).permutation(groups)

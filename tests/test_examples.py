@@ -90,15 +90,15 @@ def test_groups_of_generated_rows_are_of_one_class_without_the_anchor(learnt, ea
 def test_prompts_of_generated_rows_hold_those_alone(generated, easy_table, monkeypatch):
     """Oracle: every example cell is one of the draft; and the draft is no train row handed on, or not all would be new."""
     method, rows = generated
-    source, before = method._source(method.writer(method.sampling.decoding, 0), len(rows), 0, None)
-    draft = before["draft"]
+    source = method._source(method.writer(method.sampling.decoding, 0), len(rows), 0, None)
+    draft = method._draft.made.rows
     assert draft.tried >= len(draft.rows) == len(easy_table)
     written = set(map(tuple, source.cells))
     columns = [set(column) for column in zip(*source.cells, strict=True)]
     shown = []
     monkeypatch.setattr(Composer, "prompt", lambda self, examples, columns: shown.extend(examples))
     for number in range(30):
-        method._bare_prompt(number, 0, source)
+        method.prompter.bare(number, 0, source)
     assert len(shown) == 30 * method.k
     assert all(cell in known for row in shown for cell, known in zip(row, columns, strict=True))
     assert written != set(map(tuple, method.cells))
@@ -139,7 +139,7 @@ def test_a_draft_serves_all_calls_of_a_seed(generated, easy_table, monkeypatch):
         written.append(args[3])
         return sample_rows(*args, **kwargs)
 
-    monkeypatch.setattr("harmonic.method.sample_rows", counted)
+    monkeypatch.setattr("harmonic.passes.sample_rows", counted)
     monkeypatch.setattr(method, "_draft", None)
     for n in (3, 5):
         pd.testing.assert_frame_equal(method.sample(n, seed=0), rows.head(n))

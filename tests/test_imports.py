@@ -31,7 +31,7 @@ LAYERS = {
     "data": ("bundled", "download", "parquet", "hygiene", "datasets"),
     "text": ("codec", "index", "neighbours", "dependencies", "examples", "conditions", "rejection", "rewriting"),
     "lm": ("lm",),
-    "method": ("method", "instructions", "sampling"),
+    "method": ("method", "instructions", "sampling", "prompts", "passes"),
     "baselines": ("baselines",),
     "metrics": ("metrics",),
     "record": ("record", "tracking"),

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from harmonic import codec, method, rejection
+from harmonic import codec, method, prompts, rejection
 from harmonic.codec import RowTexts
 from harmonic.errors import BadInput, SamplingFailed
 from harmonic.keys import fit_key
 from harmonic.lm.decoding import Decoding
-from harmonic.method import PUBLISHED_PROMPT_SEED, Harmonic
+from harmonic.method import Harmonic
 from harmonic.sampling import Sampling
 from harmonic.schema import Schema, attach
 from harmonic.table import Split, coerce, schema_of
@@ -195,7 +195,7 @@ def test_random_prompts_are_the_published_ones(easy_table):
     """Oracle: the published sampler's own line, `train.sample(n=5, random_state=416 + i)`."""
     harmonic = prepared(easy_table, k=5, sampling=Sampling(prompts="random"))
     for number, prompt in enumerate(harmonic.sampling_prompts(25, seed=3)):
-        rows = easy_table.sample(n=5, random_state=PUBLISHED_PROMPT_SEED + number)
+        rows = easy_table.sample(n=5, random_state=prompts.PUBLISHED_SEED + number)
         written = ["".join(harmonic.codec.row(cells)) for cells in harmonic.codec.cells(rows)]
         shown = [line.partition(": ")[2] for line in "".join(prompt).splitlines() if line.startswith("Example")]
         assert shown == written

@@ -1,0 +1,99 @@
+"""The passes of a call: rows for a classifier to learn from, rows to make examples of, the rows that are returned."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harmonic.encoding import Encoder
+from harmonic.examples import Source
+from harmonic.lm.decoding import Writer
+from harmonic.lm.sampler import Generation, sample_rows
+from harmonic.lm.vllm_writer import VllmWriter
+from harmonic.prompts import Prompter
+from harmonic.rejection import Discriminator
+from harmonic.sampling import Sampling
+from harmonic.seed import derive_seed
+from harmonic.training import Compute
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Rows, and what was written to learn which of them to keep."""
+
+    rows: Generation
+    trial: Generation | None = None
+    rejection: dict[str, float] | None = None
+
+    def report(self, name: str, of: str = "") -> dict[str, Any]:
+        """What the record says of it: its rows by this name, the others behind this prefix."""
+        if self.trial is None:
+            return {name: self.rows.counts()}
+        return {name: self.rows.counts(), f"{of}trial": self.trial.counts(), f"{of}rejection": self.rejection}
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the model had before it, read and drawn."""
+        return self.rows.tokens + (self.trial.tokens if self.trial else 0)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Rows that were written to make examples of."""
+
+    asked: tuple[int, int, Sampling, bool]
+    """How many, the seed, how, and whether with empty cells."""
+    source: Source
+    made: Pass
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How a fitted model's rows are written."""
+
+    prompter: Prompter
+    encoder: Encoder
+    """Fitted on train."""
+    read: Callable[[str], dict[str, Any]]
+    """A row from its text; Unreadable where there is none."""
+    as_table: Callable[[Sequence[dict[str, Any]]], pd.DataFrame]
+    keep: float | None
+    """The share of the rows that is kept, those that `Discriminator` takes for train's; None for all."""
+    compute: Compute
+
+    def run(self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None) -> Pass:
+        """n rows, less those that are not kept."""
+        if self.keep is None:
+            return Pass(self._write(writer, n, source, work_dir))
+        writer.prepare()
+        trying = replace(writer, seed=derive_seed(writer.seed, "trial"))
+        train = self.prompter.train.rows
+        size = self.prompter.sampling.trial_size(n, len(train))
+        trial = self._write(trying, size, source, work_dir / "trial" if work_dir else None)
+        discriminator = Discriminator.fit(train, self.as_table(trial.rows), self.encoder, self.keep, trying.seed)
+        return Pass(self._write(writer, n, source, work_dir, discriminator), trial, discriminator.report)
+
+    def _write(
+        self,
+        writer: Writer | VllmWriter,
+        n: int,
+        source: Source,
+        work_dir: Path | None,
+        discriminator: Discriminator | None = None,
+    ) -> Generation:
+        def keeps(rows: Sequence[dict[str, Any]], numbers: Sequence[int]) -> np.ndarray:
+            assert discriminator is not None
+            return discriminator.keeps(self.as_table(rows), numbers)
+
+        return sample_rows(
+            writer,
+            lambda number: self.prompter.prompt(number, writer.seed, source),
+            self.read,
+            n,
+            compute=self.compute,
+            work_dir=work_dir,
+            keeps=keeps if discriminator else None,
+        )
