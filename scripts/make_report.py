@@ -1,4 +1,9 @@
-"""Write the report, one HTML file, from records: `python scripts/make_report.py [results/runs] [results/report.html]`."""
+"""Write the report, one HTML file, from records.
+
+    python scripts/make_report.py [results/runs] [results/report.html] [results/study]
+
+Of the study, the page shows how far the goals are reached on five folds.
+"""
 
 import argparse
 import os
@@ -6,7 +11,7 @@ import sys
 from pathlib import Path
 
 from harmonic.errors import BadInput, check_name
-from harmonic.record import found, read
+from harmonic.record import found, read, read_all
 from harmonic.report.groups import by_dataset
 from harmonic.report.page import Report, Source
 from harmonic.report.pictures import of_all, of_dataset
@@ -15,13 +20,14 @@ from harmonic.report.plots import save_png
 
 def main() -> int:
     """Write the report and, if asked for, its plots as files; exit status 1 where there are no records."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("results/runs"), help="folder of records")
     parser.add_argument("out", nargs="?", type=Path, default=Path("results/report.html"), help="file to write")
+    parser.add_argument("study", nargs="?", type=Path, default=Path("results/study"), help="folder of a study's records")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots there too, as PNG")
     arguments = parser.parse_args()
     try:
-        paths = found(arguments.runs)
+        paths, study = found(arguments.runs), read_all(arguments.study)
     except BadInput as error:
         print(f"make_report.py: {error}", file=sys.stderr)
         return 1
@@ -30,7 +36,7 @@ def main() -> int:
     records = [source.record for source in sources]
     pictures = {"": of_all(records), **{name: of_dataset(some) for name, some in by_dataset(records).items()}}
     here.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(Report(sources, pictures).html(), encoding="utf-8", newline="\n")
+    arguments.out.write_text(Report(sources, pictures, study).html(), encoding="utf-8", newline="\n")
     print(arguments.out)
     if arguments.plots:
         arguments.plots.mkdir(parents=True, exist_ok=True)

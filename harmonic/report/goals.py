@@ -31,10 +31,10 @@ DLT = 0.02
 C2ST = 0.75
 
 TITLE = "How far the goals are reached"
-NOTES = (
+ON_TEST = (
     "method=harmonic model=base under its default budget, as many rows as train has, against every baseline of the same "
     "table: means over seeds, on test rows. Baselines have as many seeds as the other tables say; those of one seed count "
-    "too. What was tried where a goal is missed: docs/study.md.",
+    "too. What was tried where a goal is missed: docs/study.md."
 )
 ON_FOLDS = (
     "The same by cross-validation, where test rows are few: each row of train and val stands for a test row once. Means "
@@ -45,16 +45,20 @@ LEAST_FOLDS = 5
 
 
 def goals_page(records: Sequence[Record], study: Sequence[Record] = ()) -> str:
-    """The goals as Markdown, a column per table of the paper that there are records on; what is reached is bold.
+    """The goals as Markdown; what is reached is bold. Arguments as of `sheets_of_goals`."""
+    sheets = sheets_of_goals(records, study)
+    return "\n\n".join([f"# {TITLE}", *(part for told, table in sheets for part in (told, _bold(table)))]) + "\n"
+
+
+def sheets_of_goals(records: Sequence[Record], study: Sequence[Record] = ()) -> list[tuple[str, pd.DataFrame]]:
+    """What there is to say of the goals and a table with a column per table of the paper: on test rows, then on folds.
 
     Args:
         records: of test rows.
-        study: of folds, see `goals_on_folds`.
+        study: of folds, see `goals_on_folds`; where they are too few, that table is left out.
     """
-    parts = [f"# {TITLE}", *NOTES, _bold(goals(records))]
     on_folds = goals_on_folds(study)
-    parts += [ON_FOLDS, _bold(on_folds)] if len(on_folds.columns) > 1 else []
-    return "\n\n".join(parts) + "\n"
+    return [(ON_TEST, goals(records)), *([(ON_FOLDS, on_folds)] if len(on_folds.columns) > 1 else [])]
 
 
 def _bold(table: pd.DataFrame) -> str:

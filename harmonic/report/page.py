@@ -13,7 +13,7 @@ import pandas as pd
 from harmonic.record import Record
 from harmonic.report.comparison import Block, Line, compare
 from harmonic.report.entries import HOLE, summarise
-from harmonic.report.goals import NOTES, REACHED, TITLE, goals
+from harmonic.report.goals import REACHED, TITLE, sheets_of_goals
 from harmonic.report.groups import Group, by_dataset, group, titles
 from harmonic.report.layouts import LAYOUTS, Layout
 from harmonic.report.markup import Text, details, link, note, picture, section, table
@@ -53,6 +53,8 @@ class Report:
     sources: Sequence[Source]
     pictures: Mapping[str, Sequence[Picture]]
     """By data set; those over all under the empty name."""
+    study: Sequence[Record] = ()
+    """Records of folds, for the goals alone."""
 
     @cached_property
     def records(self) -> list[Record]:
@@ -139,12 +141,14 @@ class Report:
         return any(record.cell.dataset in published().datasets for record in self.records)
 
     def _goals(self) -> str:
-        reached = goals(self.records)
-        rows = [
-            [Text(goal), *(Text(cell, mark="best" if cell.startswith(REACHED) else "") for cell in cells)]
-            for goal, *cells in reached.itertuples(index=False, name=None)
-        ]
-        return "".join(map(note, NOTES)) + table(list(reached.columns), rows)
+        parts = []
+        for told, reached in sheets_of_goals(self.records, self.study):
+            rows = [
+                [Text(goal), *(Text(cell, mark="best" if cell.startswith(REACHED) else "") for cell in cells)]
+                for goal, *cells in reached.itertuples(index=False, name=None)
+            ]
+            parts += [note(told), table(list(reached.columns), rows)]
+        return "".join(parts)
 
     def _comparison(self, layout: Layout) -> str:
         notes = [*layout.notes, f"The paper's figures: {published().source}."]

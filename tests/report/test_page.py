@@ -169,17 +169,27 @@ def script():
 
 
 def test_the_script(script, tmp_path, monkeypatch, capsys):
-    """Oracle: by hand: one page whose links lead to the records from where it lies, plots as files, the same bytes twice."""
+    """Oracle: by hand: one page whose links lead to the records from where it lies, plots as files, the same bytes twice;
+    the goals on folds, which are no records of the page."""
     for one in [record(name, mle_f1_macro=0.5, mia_auc=0.6) for name in ("smote", "tvae")]:
         one.write(tmp_path / "results" / "runs")
     out, plots = tmp_path / "results" / "report.html", tmp_path / "plots"
-    monkeypatch.setattr("sys.argv", ["", str(tmp_path / "results" / "runs"), str(out), "--plots", str(plots)])
+    for number in range(5):
+        fold = record(
+            "harmonic", number, model="base", target="harmonic.method.Harmonic", mle_f1_weighted=0.51, c2st_auc=0.7
+        )
+        fold.config["dataset"] = {"fold": number}
+        fold.write(tmp_path / "results" / "study")
+    folders = [str(tmp_path / "results" / "runs"), str(out), str(tmp_path / "results" / "study")]
+    monkeypatch.setattr("sys.argv", ["", *folders, "--plots", str(plots)])
     pages = []
     for _ in range(2):
         assert script.main() == 0
         pages.append(out.read_bytes())
     assert pages[0] == pages[1]
-    links = re.findall(r'href="(runs/[^"]+)"', pages[0].decode())
+    html = pages[0].decode()
+    assert html.index("by cross-validation") < html.index("<td><strong>reached: .700</strong></td>")
+    links = re.findall(r'href="(runs/[^"]+)"', html)
     assert len(links) == 2
     assert all((out.parent / link).is_file() for link in links)
     assert [path.name for path in plots.iterdir()] == ["german_tradeoff.png"]
