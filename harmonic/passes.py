@@ -11,7 +11,7 @@ import pandas as pd
 from harmonic.encoding import Encoder
 from harmonic.examples import Source
 from harmonic.lm.decoding import Writer
-from harmonic.lm.sampler import Generation, sample_rows
+from harmonic.lm.sampler import Generation, Keeps, sample_rows
 from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.prompts import Prompter
 from harmonic.rejection import Discriminator
@@ -74,20 +74,15 @@ class Passes:
         size = self.prompter.sampling.trial_size(n, len(train))
         trial = self._write(trying, size, source, work_dir / "trial" if work_dir else None)
         discriminator = Discriminator.fit(train, self.as_table(trial.rows), self.encoder, self.keep, trying.seed)
-        return Pass(self._write(writer, n, source, work_dir, discriminator), trial, discriminator.report)
 
-    def _write(
-        self,
-        writer: Writer | VllmWriter,
-        n: int,
-        source: Source,
-        work_dir: Path | None,
-        discriminator: Discriminator | None = None,
-    ) -> Generation:
         def keeps(rows: Sequence[dict[str, Any]], numbers: Sequence[int]) -> np.ndarray:
-            assert discriminator is not None
             return discriminator.keeps(self.as_table(rows), numbers)
 
+        return Pass(self._write(writer, n, source, work_dir, keeps), trial, discriminator.report)
+
+    def _write(
+        self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None, keeps: Keeps | None = None
+    ) -> Generation:
         return sample_rows(
             writer,
             lambda number: self.prompter.prompt(number, writer.seed, source),
@@ -95,5 +90,5 @@ class Passes:
             n,
             compute=self.compute,
             work_dir=work_dir,
-            keeps=keeps if discriminator else None,
+            keeps=keeps,
         )
