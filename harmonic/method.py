@@ -276,7 +276,8 @@ class Harmonic:
         Under prompts=generated those of the draft: the others are made of what it will hold.
         """
         seed = derive_seed(seed, "draft") if self.sampling.prompts == "generated" else seed
-        return (self.prompter.bare(number, seed, self.prompter.train).text for number in range(n))
+        prompter = self.prompter
+        return (prompter.bare(number, seed, prompter.train).text for number in range(n))
 
     def rows_written(self, n: int) -> int:
         """How many rows `sample` has the model write for n, those included that are not kept or not returned."""
@@ -522,13 +523,15 @@ class Harmonic:
         bare = self._bare_instruction(number, seed, epoch)
         return Instruction(wrap(bare.prompt), bare.answer)
 
-    def prompt(self, number: int, seed: int, source: Source | None = None) -> Prompt:
-        """What the model is shown at try `number`; of train where no other source is given."""
-        return self.prompter.prompt(number, seed, source or self.prompter.train)
+    def prompt(self, number: int, seed: int) -> Prompt:
+        """What the model is shown of train at try `number`."""
+        prompter = self.prompter
+        return prompter.prompt(number, seed, prompter.train)
 
     def shown_rows(self, number: int, seed: int) -> np.ndarray:
         """The train rows whose cells the prompt of try `number` shows, int64, shape (k,) or (pool,)."""
-        return self.prompter.shown(number, seed, self.prompter.train)
+        prompter = self.prompter
+        return prompter.shown(number, seed, prompter.train)
 
     def _plan(self, training: Training, seed: int) -> list[tuple[int, np.ndarray]]:
         """Every batch of `fit` under a recipe."""

@@ -150,6 +150,16 @@ def test_a_draft_serves_all_calls_of_a_seed(generated, easy_table, monkeypatch):
     assert written[3:] == [len(easy_table), 2, 9, 2]
 
 
+def test_prompts_of_train_report_no_draft(generated, monkeypatch):
+    """Oracle: the tokens of the one pass, also behind a call that had a draft."""
+    method, _ = generated
+    method.sample(2, seed=0)
+    monkeypatch.setattr(method, "sampling", replace(method.sampling, prompts="neighbours"))
+    method.sample(2, seed=0)
+    generation = method.report["generation"]
+    assert method.report["tokens_sample"] == generation["new_tokens"] + generation["prompt_tokens"]
+
+
 def test_a_draft_is_as_large_as_train_at_most(easy_table):
     method = Harmonic(sampling=Sampling("generated", draft_rows=7, keep=None)).prepare(easy_table, seed=0)
     assert method.rows_written(100) == 107
