@@ -1,16 +1,18 @@
 """Records checked: rows and scores once more, from the stored table or from the seeds, and what differs."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import pandas as pd
 
 from harmonic.bench import run_cell
 from harmonic.build import build
 from harmonic.datasets import read_csv
 from harmonic.errors import BadInput, SamplingFailed
-from harmonic.record import Record
+from harmonic.record import FILE, Record, read
 from harmonic.seed import derive_seed
 from harmonic.table import Split, coerce, digest
 
@@ -94,9 +96,11 @@ def verify(
     """
     finding = Finding(f"{record.cell.dataset}/{record.cell.method}/{record.cell.model}/{folder.name}")
     wanted = {name: score for name, score in record.scores.items() if not metrics or name in metrics}
-    config = _configuration(record, data_dir)
     try:
-        found = _from_rows(record, folder, config, wanted) if origin == "rows" else _again(record, config, wanted, cache_dir)
+        if origin == "rows":
+            found = _from_rows(record, folder, data_dir, wanted)
+        else:
+            found = _again(record, _configuration(record, data_dir), wanted, cache_dir)
         finding.rows = next(found)
         for name, values in found:
             if isinstance(values, str):
@@ -108,6 +112,46 @@ def verify(
     return finding
 
 
+def choose(root: Path, names: Mapping[str, str]) -> list[tuple[Path, Record]]:
+    """The records under a folder that have rows, in order of path, each with where it lies; cells that failed are left out.
+
+    Args:
+        root: the folder.
+        names: for each of dataset, method, model and seed those that are wanted, with commas between them; all without.
+
+    Raises:
+        BadInput: a name that no record has, or no record that is left.
+    """
+    chosen = [(path, read(path)) for path in sorted(root.rglob(FILE))]
+    for part in ("dataset", "method", "model", "seed"):
+        wanted = [name for name in names.get(part, "").split(",") if name]
+        known = sorted({str(getattr(record.cell, part)) for _, record in chosen})
+        unknown = set(wanted) - set(known)
+        if unknown:
+            raise BadInput(f"{part} must be one of {', '.join(known)} under {root}, but is {min(unknown)!r}: correct it.")
+        chosen = [(path, record) for path, record in chosen if not wanted or str(getattr(record.cell, part)) in wanted]
+    chosen = [(path, record) for path, record in chosen if "synthetic" in record.digests]
+    if not chosen:
+        raise BadInput(f"{root} must hold records of rows that were scored, but holds none: run `python run.py` first.")
+    return chosen
+
+
+def stored_rows(record: Record, folder: Path, data_dir: str) -> tuple[Split, pd.DataFrame]:
+    """The record's data, and the rows that were scored, from the synthetic.csv beside it.
+
+    Raises:
+        BadInput: the data are others today, or the rows were not kept or are others.
+    """
+    split = _split(record, _configuration(record, data_dir))
+    path = folder / "synthetic.csv"
+    if not path.exists():
+        raise BadInput(f"{path} was not kept: sample it anew from its seeds.")
+    synthetic = coerce(read_csv(path), split.schema, str(path))
+    if digest(synthetic) != record.digests["synthetic"]:
+        raise BadInput(f"{path} is not the table that was scored.")
+    return split, synthetic
+
+
 def _configuration(record: Record, data_dir: str) -> dict[str, Any]:
     """The cell's configuration with the one thing that a record leaves out: where the data lie."""
     dataset = dict(record.config["dataset"])
@@ -116,23 +160,12 @@ def _configuration(record: Record, data_dir: str) -> dict[str, Any]:
     return {**record.config, "dataset": dataset}
 
 
-def _from_rows(record: Record, folder: Path, config: dict[str, Any], wanted: dict[str, Any]) -> Iterator[Any]:
-    """Whether the rows are those of the record; then each metric's name with its values, or with why it has none."""
-    split = _split(record, config)
-    if isinstance(split, str):
-        yield split
-        return
-    path = folder / "synthetic.csv"
-    if not path.exists():
-        yield f"{path} was not kept: check it from=seeds"
-        return
-    synthetic = coerce(read_csv(path), split.schema, str(path))
-    if digest(synthetic) != record.digests["synthetic"]:
-        yield f"{path} is not the table that was scored"
-        return
+def _from_rows(record: Record, folder: Path, data_dir: str, wanted: dict[str, Any]) -> Iterator[Any]:
+    """ "same", as the rows are; then each metric's name with its values, or with why it has none."""
+    split, synthetic = stored_rows(record, folder, data_dir)
     yield "same"
-    generator = _Unfitted(build(config["method"]))
-    seed = derive_seed(config["seed"], "score")
+    generator = _Unfitted(build(record.config["method"]))
+    seed = derive_seed(record.cell.seed, "score")
     for name, score in wanted.items():
         try:
             yield name, build(score["config"])(split, synthetic, seed=seed, synthesizer=generator)
@@ -144,10 +177,7 @@ def _from_rows(record: Record, folder: Path, config: dict[str, Any], wanted: dic
 
 def _again(record: Record, config: dict[str, Any], wanted: dict[str, Any], cache_dir: Path) -> Iterator[Any]:
     """The same of a cell that is run anew."""
-    split = _split(record, config)
-    if isinstance(split, str):
-        yield split
-        return
+    _split(record, config)
     metrics, refused = {}, {}
     for name, score in wanted.items():
         try:
@@ -172,7 +202,9 @@ def _again(record: Record, config: dict[str, Any], wanted: dict[str, Any], cache
         yield name, again.scores[name]["values"] if name in again.scores else failed
 
 
-def _split(record: Record, config: dict[str, Any]) -> Split | str:
-    """The record's data, or what is wrong with them."""
+def _split(record: Record, config: dict[str, Any]) -> Split:
+    """The record's data; raises BadInput where they are others today."""
     split: Split = build(config["dataset"]).load(config["seed"])
-    return split if split.digest == record.digests["split"] else "the data are not those of the record"
+    if split.digest != record.digests["split"]:
+        raise BadInput(f"the data are not those of the record: {record.cell.dataset} has changed since.")
+    return split

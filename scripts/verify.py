@@ -17,8 +17,7 @@ from pathlib import Path
 from harmonic import env
 from harmonic.arguments import read_arguments
 from harmonic.errors import BadInput, check_choice
-from harmonic.record import FILE, Record, read
-from harmonic.verify import Finding, Origin, verify
+from harmonic.verify import Finding, Origin, choose, verify
 
 DEFAULTS = {
     "runs": "results/runs",
@@ -36,7 +35,7 @@ def main(arguments: list[str]) -> int:
         options = read_arguments(arguments, DEFAULTS)
         check_choice("from", options["from"], Origin)
         env.set_threads(options["threads"])
-        chosen = _chosen(Path(options["runs"]), options)
+        chosen = choose(Path(options["runs"]), options)
         with tempfile.TemporaryDirectory() as new:
             findings = []
             for path, record in chosen:
@@ -46,7 +45,7 @@ def main(arguments: list[str]) -> int:
                     origin=options["from"],
                     data_dir=options["data_dir"],
                     cache_dir=Path(options["cache_dir"] or new),
-                    metrics=_names(options["metrics"]),
+                    metrics=[name for name in options["metrics"].split(",") if name],
                 )
                 print(_line(finding), flush=True)
                 findings.append(finding)
@@ -59,26 +58,6 @@ def main(arguments: list[str]) -> int:
     wrong = sum(not finding.holds for finding in findings)
     print(f"{len(findings)} records, {len(findings) - wrong} hold, {wrong} do not")
     return int(wrong > 0)
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def _chosen(runs: Path, options: dict[str, str]) -> list[tuple[Path, Record]]:
-    """The records that were asked for, in order of path; cells that failed have nothing to be checked."""
-    found = [(path, read(path)) for path in sorted(runs.rglob(FILE))]
-    for part in ("dataset", "method", "model", "seed"):
-        names = _names(options[part])
-        known = sorted({str(getattr(record.cell, part)) for _, record in found})
-        unknown = set(names) - set(known)
-        if unknown:
-            raise BadInput(f"{part} must be one of {', '.join(known)} under {runs}, but is {min(unknown)!r}: correct it.")
-        found = [(path, record) for path, record in found if not names or str(getattr(record.cell, part)) in names]
-    found = [(path, record) for path, record in found if "synthetic" in record.digests]
-    if not found:
-        raise BadInput(f"{runs} must hold records of rows that were scored, but holds none: run `python run.py` first.")
-    return found
 
 
 def _line(finding: Finding) -> str:

@@ -1,0 +1,78 @@
+"""What a table teaches of its target, as a user asks for it. Oracles: train itself, and columns that say nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harmonic.bench import run_cell
+from harmonic.datasets import load_dataset
+from scripts.loss_by_column import losses_by_column
+from tests.cells import COPY, cell, write_csv
+
+COMMAND = [sys.executable, str(Path(__file__).parent.parent / "scripts" / "loss_by_column.py")]
+
+
+def command(*arguments):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def wine():
+    return load_dataset("wine", seed=0)
+
+
+def test_what_a_column_is_worth(wine):
+    """Oracle: a column of noise in its place teaches nothing alone, and is not missed; the class by its frequencies is what
+    nothing teaches."""
+    whole = losses_by_column(wine, wine.train)
+    noise = wine.train.assign(flavanoids=np.random.default_rng(0).permutation(wine.train["flavanoids"]))
+    broken = losses_by_column(wine, noise)
+    shares = wine.train[wine.schema.target].astype(str).value_counts(normalize=True)
+    nothing = -np.log(shares[wine.test[wine.schema.target].astype(str)]).mean()
+    assert whole["all"] < whole["flavanoids"] < nothing < broken["flavanoids"]
+    assert broken["without flavanoids"] == whole["without flavanoids"]
+    assert list(whole.index) == [
+        "all",
+        *(names := [c for c in whole.index if c in wine.schema.names]),
+        *map("without {}".format, names),
+    ]
+    assert set(names) == set(wine.schema.names) - {wine.schema.target}
+
+
+def test_a_class_that_is_missing(wine):
+    """Oracle: by hand: its test rows cost the floor of a thousandth each, and not more; fewer rows teach less."""
+    target = wine.train[wine.schema.target]
+    without = wine.train[target != target.iloc[0]].reset_index(drop=True)
+    share = (wine.test[wine.schema.target] == target.iloc[0]).mean()
+    assert losses_by_column(wine, without)["all"] == pytest.approx(share * -np.log(0.001), rel=0.2)
+    assert losses_by_column(wine, wine.train, 20)["all"] > losses_by_column(wine, wine.train)["all"]
+
+
+def test_records(tmp_path):
+    """Oracle: a copy of train, shuffled, is as good as train; a line says so of every column, and the rows are checked."""
+    run_cell(cell(write_csv(tmp_path / "mine.csv"), tmp_path, COPY))
+    done = command(f"runs={tmp_path / 'runs'}")
+    assert done.returncode == 0, done.stderr
+    table = [line.split() for line in done.stdout.splitlines()]
+    assert table[0][1:4] == ["log", "loss", "on"]
+    (everything,) = [line for line in table if line[0] == "all"]
+    assert float(everything[1]) == pytest.approx(float(everything[2]), abs=0.1)
+    (rows,) = (tmp_path / "runs").rglob("synthetic.csv")
+    rows.write_text(rows.read_text().replace("red", "blue", 1))
+    changed = command(f"runs={tmp_path / 'runs'}")
+    assert (changed.returncode, len(changed.stderr.splitlines())) == (2, 1)
+    assert "not the table that was scored" in changed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"), [((), "runs="), (("runs=nowhere",), "nowhere"), (("runs=.", "rows=x"), "rows")]
+)
+def test_wrong_arguments(arguments, word, tmp_path):
+    """Oracle: the rule for what a user can cause: one line."""
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert word in done.stderr
+    assert len(done.stderr.splitlines()) == 1
