@@ -44,7 +44,13 @@ def main(arguments: list[str]) -> int:
         env.set_threads(options["threads"])
         splits: dict[str, Split] = {}
         losses: dict[str, dict[str, pd.Series]] = {}
-        for path, record in choose(Path(options["runs"]), options):
+        chosen = choose(Path(options["runs"]), options)
+        kept = [(path, record) for path, record in chosen if (path.parent / "synthetic.csv").exists()]
+        if not kept:
+            raise BadInput(
+                f"rows must lie beside a record, but do beside none of {len(chosen)}: run `python run.py` for some."
+            )
+        for path, record in kept:
             split, rows = stored_rows(record, path.parent, options["data_dir"])
             if split.schema.task == "regression":
                 raise BadInput(
@@ -58,6 +64,8 @@ def main(arguments: list[str]) -> int:
     except BadInput as error:
         print(f"loss_by_column.py: {error}", file=sys.stderr)
         return 2
+    if len(kept) < len(chosen):
+        print(f"left out: {len(chosen) - len(kept)} of {len(chosen)} records, whose rows were not kept", file=sys.stderr)
     for key, found in losses.items():
         print(f"{splits[key].name}: log loss on {len(splits[key].test)} test rows")
         print(pd.DataFrame(found).to_string(float_format="{:.4f}".format))

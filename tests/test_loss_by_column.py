@@ -52,19 +52,24 @@ def test_a_class_that_is_missing(wine):
 
 
 def test_records(tmp_path):
-    """Oracle: a copy of train, shuffled, is as good as train; a line says so of every column, and the rows are checked."""
-    run_cell(cell(write_csv(tmp_path / "mine.csv"), tmp_path, COPY))
+    """Oracle: a copy of train, shuffled, is as good as train; a record without rows is counted, and rows are checked."""
+    for seed in (0, 1):
+        run_cell(cell(write_csv(tmp_path / "mine.csv"), tmp_path, COPY, seed=seed))
+    first, second = sorted((tmp_path / "runs").rglob("synthetic.csv"))
+    second.unlink()
     done = command(f"runs={tmp_path / 'runs'}")
     assert done.returncode == 0, done.stderr
     table = [line.split() for line in done.stdout.splitlines()]
     assert table[0][1:4] == ["log", "loss", "on"]
     (everything,) = [line for line in table if line[0] == "all"]
     assert float(everything[1]) == pytest.approx(float(everything[2]), abs=0.1)
-    (rows,) = (tmp_path / "runs").rglob("synthetic.csv")
-    rows.write_text(rows.read_text().replace("red", "blue", 1))
+    assert done.stderr == "left out: 1 of 2 records, whose rows were not kept\n"
+    first.write_text(first.read_text().replace("red", "blue", 1))
     changed = command(f"runs={tmp_path / 'runs'}")
     assert (changed.returncode, len(changed.stderr.splitlines())) == (2, 1)
     assert "not the table that was scored" in changed.stderr
+    first.unlink()
+    assert "beside none of 2" in command(f"runs={tmp_path / 'runs'}").stderr
 
 
 @pytest.mark.parametrize(
