@@ -1,7 +1,6 @@
 """HARMONIC: a language model fine-tuned on nearest-neighbour instructions (Wang et al., NeurIPS 2024)."""
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -284,11 +283,10 @@ class Harmonic:
 
     def rows_written(self, n: int) -> int:
         """How many rows `sample` has the model write for n, those included that are not kept or not returned."""
-        rows = len(self.train)
-        runs = [n, self.sampling.draft_size(n, rows)] if self.sampling.prompts == "generated" else [n]
-        if self._keep is None:
-            return sum(runs)
-        return sum(self.sampling.trial_size(run, rows) + math.ceil(run / self._keep) for run in runs)
+        passes = self._passes
+        if self.sampling.prompts != "generated":
+            return passes.rows_written(n)
+        return passes.rows_written(n) + passes.rows_written(self.sampling.draft_size(n, len(self.train)))
 
     def sample(
         self, n: int, *, seed: int, work_dir: Path | None = None, conditions: pd.DataFrame | None = None

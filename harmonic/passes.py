@@ -1,5 +1,6 @@
 """The passes of a call: rows for a classifier to learn from, rows to make examples of, the rows that are returned."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,21 +65,27 @@ class Passes:
     """The share of the rows that is kept, those that `Discriminator` takes for train's; None for all."""
     compute: Compute
 
+    def rows_written(self, n: int) -> int:
+        """How many rows `run` has the model write for n, those included that are not kept."""
+        return n if self.keep is None else self._trial_size(n) + math.ceil(n / self.keep)
+
     def run(self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None) -> Pass:
         """n rows, less those that are not kept."""
         if self.keep is None:
             return Pass(self._write(writer, n, source, work_dir))
         writer.prepare()
         trying = replace(writer, seed=derive_seed(writer.seed, "trial"))
+        trial = self._write(trying, self._trial_size(n), source, work_dir / "trial" if work_dir else None)
         train = self.prompter.train.rows
-        size = self.prompter.sampling.trial_size(n, len(train))
-        trial = self._write(trying, size, source, work_dir / "trial" if work_dir else None)
         discriminator = Discriminator.fit(train, self.as_table(trial.rows), self.encoder, self.keep, trying.seed)
 
         def keeps(rows: Sequence[dict[str, Any]], numbers: Sequence[int]) -> np.ndarray:
             return discriminator.keeps(self.as_table(rows), numbers)
 
         return Pass(self._write(writer, n, source, work_dir, keeps), trial, discriminator.report)
+
+    def _trial_size(self, n: int) -> int:
+        return self.prompter.sampling.trial_size(n, len(self.prompter.train.rows))
 
     def _write(
         self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None, keeps: Keeps | None = None
