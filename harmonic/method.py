@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from harmonic import rejection
 from harmonic.budget import Budget, check_budget, check_minutes
 from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, RowTexts, Segments, frequent_segments, wrap
 from harmonic.conditions import Conditions
@@ -32,6 +31,7 @@ from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
 from harmonic.passes import Draft, Pass, Passes
 from harmonic.prompts import Prompter
+from harmonic.rejection import FOLDS
 from harmonic.rewriting import Rewriting
 from harmonic.sampling import LARGE, Sampling
 from harmonic.seed import derive_seed
@@ -74,10 +74,9 @@ class Harmonic:
     shares = True
 
     @property
-    def sampling_version(self) -> int | tuple[int | None, int] | None:
-        """Of how rows are written, and turned down where they are; None for the first of both. Needs the table."""
-        written = self.sampling.decoding.version
-        return written if self._keep is None else (written, rejection.VERSION)
+    def sampling_version(self) -> int | None:
+        """Of how rows are written."""
+        return self.sampling.decoding.version
 
     def __init__(
         self,
@@ -207,10 +206,8 @@ class Harmonic:
 
     def _take(self, train: pd.DataFrame) -> None:
         """The rows to learn from, and their texts."""
-        if isinstance(self.sampling.keep, float) and len(train) < rejection.FOLDS:
-            raise BadInput(
-                f"method.sampling.keep needs {rejection.FOLDS} rows of train to judge by, but there are {len(train)}."
-            )
+        if isinstance(self.sampling.keep, float) and len(train) < FOLDS:
+            raise BadInput(f"method.sampling.keep needs {FOLDS} rows of train to judge by, but there are {len(train)}.")
         self.rewriting = Rewriting.of(train) if self.row_style == "canonical" else Rewriting.none(train)
         self.train, self.schema = self.rewriting.write(train), self.rewriting.written
         self.prompt_rows = self.prompt_drawn = self._draft = None
