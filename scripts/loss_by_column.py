@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
             found = losses.setdefault(split.digest, {})
             if not found:
                 found["train"] = losses_by_column(split, split.train, options["rows"])
-            found[f"{record.cell.method}, {record.cell.seed}"] = losses_by_column(split, rows, options["rows"])
+            found[f"{record.cell.method}, {path.parent.name}"] = losses_by_column(split, rows, options["rows"])
     except BadInput as error:
         print(f"loss_by_column.py: {error}", file=sys.stderr)
         return 2
@@ -85,7 +85,7 @@ def losses_by_column(split: Split, table: pd.DataFrame, rows: int = 0) -> pd.Ser
     """
     table = check_rows(split, table, "the table")
     sides = [draw_rows(table, rows or len(table), seed=0), split.test]
-    names, (learnt, judged) = _features(split, sides[0])[0], [_features(split, side)[1] for side in sides]
+    (names, learnt), (_, judged) = (_features(split, side) for side in sides)
     features, labels = usable_rows(split, sides[0], learnt, "the table")
     test_features, test_labels = usable_rows(split, sides[1], judged, "test")
     everything = np.ones(len(names), dtype=bool)

@@ -34,11 +34,8 @@ def test_what_a_column_is_worth(wine):
     nothing = -np.log(shares[wine.test[wine.schema.target].astype(str)]).mean()
     assert whole["all"] < whole["flavanoids"] < nothing < broken["flavanoids"]
     assert broken["without flavanoids"] == whole["without flavanoids"]
-    assert list(whole.index) == [
-        "all",
-        *(names := [c for c in whole.index if c in wine.schema.names]),
-        *map("without {}".format, names),
-    ]
+    names = [name for name in whole.index if name in wine.schema.names]
+    assert list(whole.index) == ["all", *names, *map("without {}".format, names)]
     assert set(names) == set(wine.schema.names) - {wine.schema.target}
 
 
@@ -53,29 +50,33 @@ def test_a_class_that_is_missing(wine):
 
 def test_records(tmp_path):
     """Oracle: a copy of train, shuffled, is as good as train; a record without rows is counted, and rows are checked."""
-    for seed in (0, 1):
-        run_cell(cell(write_csv(tmp_path / "mine.csv"), tmp_path, COPY, seed=seed))
-    first, second = sorted((tmp_path / "runs").rglob("synthetic.csv"))
+    csv = write_csv(tmp_path / "mine.csv")
+    for changes in ({"seed": 0}, {"seed": 1}, {"seed": 0, "n_samples": 40}):
+        run_cell(cell(csv, tmp_path, COPY, **changes))
+    first, other, second = sorted((tmp_path / "runs").rglob("synthetic.csv"))
     second.unlink()
     done = command(f"runs={tmp_path / 'runs'}")
     assert done.returncode == 0, done.stderr
     table = [line.split() for line in done.stdout.splitlines()]
     assert table[0][1:4] == ["log", "loss", "on"]
+    assert first.parent.name in done.stdout
+    assert other.parent.name in done.stdout
     (everything,) = [line for line in table if line[0] == "all"]
     assert float(everything[1]) == pytest.approx(float(everything[2]), abs=0.1)
-    assert done.stderr == "left out: 1 of 2 records, whose rows were not kept\n"
+    assert done.stderr == "left out: 1 of 3 records, whose rows were not kept\n"
     first.write_text(first.read_text().replace("red", "blue", 1))
     changed = command(f"runs={tmp_path / 'runs'}")
     assert (changed.returncode, len(changed.stderr.splitlines())) == (2, 1)
     assert "not the table that was scored" in changed.stderr
     first.unlink()
-    assert "beside none of 2" in command(f"runs={tmp_path / 'runs'}").stderr
+    other.unlink()
+    assert "beside none of 3" in command(f"runs={tmp_path / 'runs'}").stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"), [((), "runs="), (("runs=nowhere",), "nowhere"), (("runs=.", "rows=x"), "rows")]
 )
-def test_wrong_arguments(arguments, word, tmp_path):
+def test_wrong_arguments(arguments, word):
     """Oracle: the rule for what a user can cause: one line."""
     done = command(*arguments)
     assert done.returncode == 2
