@@ -17,7 +17,7 @@ from harmonic.codec import RowCodec
 from harmonic.encoding import Encoder
 from harmonic.neighbours import Groups, mixed_neighbours
 
-Examples = Literal["neighbours", "crossovers", "prototypes"]
+Examples = Literal["neighbours", "crossovers"]
 Cells = Sequence[Sequence[str]]
 
 SMALLEST_POOL, LARGEST_POOL = 10, 500

@@ -10,7 +10,6 @@ from harmonic.codec import Instruction, RowCodec, Segments, instruction
 from harmonic.dependencies import Links
 from harmonic.examples import Cells, Examples, crossed, draw_parents
 from harmonic.lm.decoding import Prompt
-from harmonic.prototypes import Prototypes
 from harmonic.seed import derive_seed
 
 Order = Literal["shuffled", "fixed"]
@@ -27,7 +26,6 @@ class Composer:
     order: Order
     """shuffled: a new order of the features for each stream; fixed: the table's."""
     links: Links
-    prototypes: Prototypes
     """Columns that determine others: those of crossovers come from one row, and a shuffled order begins with them."""
 
     def columns(self, *stream: int | str) -> list[int]:
@@ -38,10 +36,7 @@ class Composer:
 
     def make(self, cells: Cells, group: np.ndarray, *stream: int | str) -> list[list[str]]:
         """The examples of a group of rows of these texts."""
-        parents = self.parents(group, *stream)
-        if self.examples == "prototypes":
-            return self.prototypes.make(group, parents, np.random.default_rng(derive_seed(0, "prototypes", *stream)))
-        return crossed(cells, parents)
+        return crossed(cells, self.parents(group, *stream))
 
     def parents(self, group: np.ndarray, *stream: int | str) -> np.ndarray:
         """The rows whose cells they show, int64, shape (k, c), see `draw_parents`."""

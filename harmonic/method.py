@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from harmonic import rejection
 from harmonic.budget import Budget, check_budget, check_minutes
 from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, RowTexts, Segments, frequent_segments, wrap
 from harmonic.conditions import Conditions
@@ -32,7 +31,7 @@ from harmonic.lm.vllm_writer import VllmWriter
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
 from harmonic.passes import Draft, Pass, Passes
 from harmonic.prompts import Prompter
-from harmonic.prototypes import Prototypes
+from harmonic.rejection import FOLDS
 from harmonic.rewriting import Rewriting
 from harmonic.sampling import LARGE, Sampling
 from harmonic.seed import derive_seed
@@ -75,10 +74,9 @@ class Harmonic:
     shares = True
 
     @property
-    def sampling_version(self) -> int | tuple[int | None, int] | None:
-        """Of how rows are written, and turned down where they are; None for the first of both. Needs the table."""
-        written = self.sampling.decoding.version
-        return written if self._keep is None else (written, rejection.VERSION)
+    def sampling_version(self) -> int | None:
+        """Of how rows are written."""
+        return self.sampling.decoding.version
 
     def __init__(
         self,
@@ -87,7 +85,6 @@ class Harmonic:
         k: int = 5,
         examples: Examples = "crossovers",
         pool: int | None = None,
-        shared_by: int = 5,
         distance: Distance = "mixed",
         neighbour_search: Search | None = None,
         label_rule: LabelRule = "same_class",
@@ -121,7 +118,6 @@ class Harmonic:
         self.k = k
         self.examples: Examples = examples
         self.pool = pool
-        self.shared_by = shared_by
         self.distance: Distance = distance
         self.neighbour_search: Search | None = neighbour_search
         self.label_rule: LabelRule = label_rule
@@ -210,18 +206,15 @@ class Harmonic:
 
     def _take(self, train: pd.DataFrame) -> None:
         """The rows to learn from, and their texts."""
-        if isinstance(self.sampling.keep, float) and len(train) < rejection.FOLDS:
-            raise BadInput(
-                f"method.sampling.keep needs {rejection.FOLDS} rows of train to judge by, but there are {len(train)}."
-            )
+        if isinstance(self.sampling.keep, float) and len(train) < FOLDS:
+            raise BadInput(f"method.sampling.keep needs {FOLDS} rows of train to judge by, but there are {len(train)}.")
         self.rewriting = Rewriting.of(train) if self.row_style == "canonical" else Rewriting.none(train)
         self.train, self.schema = self.rewriting.write(train), self.rewriting.written
         self.prompt_rows = self.prompt_drawn = self._draft = None
         self.codec = RowCodec(self.schema, self.row_style)
         self.cells = RowTexts(self.codec, self.train)
         self.links = Links.of(self.train)
-        prototypes = Prototypes(self.train, self.codec, self.links, self.shared_by)
-        self.composer = Composer(self.codec, self.k, self.examples, self.order, self.links, prototypes)
+        self.composer = Composer(self.codec, self.k, self.examples, self.order, self.links)
 
     @property
     def _group_size(self) -> int:
@@ -240,7 +233,7 @@ class Harmonic:
     @property
     def _is_large(self) -> bool:
         """Whether train has rows enough for pools that are wide, and for a classifier."""
-        return self.examples != "neighbours" and len(self.train) > LARGE
+        return self.examples == "crossovers" and len(self.train) > LARGE
 
     @property
     def _draws_first(self) -> bool:

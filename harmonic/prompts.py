@@ -35,10 +35,7 @@ class Prompter:
         if self.sampling.prompts == "random":
             examples: Cells = [source.cells[row] for row in shown]
         else:
-            composer = (
-                replace(self.composer, examples="prototypes") if self.sampling.prompts == "prototypes" else self.composer
-            )
-            examples = composer.make(source.cells, shown, seed, "prompt", number)
+            examples = self.composer.make(source.cells, shown, seed, "prompt", number)
         return self.composer.prompt(examples, self.composer.columns(seed, "prompt", number))
 
     def in_form(self, bare: Prompt) -> Prompt:

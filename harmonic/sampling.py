@@ -8,7 +8,7 @@ from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.lm.decoding import Decoding
 from harmonic.rejection import FOLDS
 
-Prompts = Literal["generated", "neighbours", "prototypes", "random"]
+Prompts = Literal["generated", "neighbours", "random"]
 Engine = Literal["torch", "vllm"]
 
 LARGE = 2000
