@@ -49,10 +49,12 @@ class Recipe:
 
 BUDGETS: dict[Budget, Recipe] = {
     "smoke": Recipe(steps=150),
-    "default": Recipe(steps=400),
+    "default": Recipe(steps=1600, batch_size=8),
     "published": Recipe(steps=0, epochs=50),
 }
-"""Published is what HARMONIC's authors gave GReaT (be-great's own default is 100 epochs in batches of 8)."""
+"""Published is what HARMONIC's authors gave GReaT (be-great's own default is 100 epochs in batches of 8). A small model
+learns which columns it has yet to write from many steps rather than from large batches: after 400 of 32, for the same time,
+0 of 512 rows of buddy had all columns."""
 
 
 class Great:
@@ -71,6 +73,8 @@ class Great:
         compute: device and precision; a run that was killed starts afresh.
     """
 
+    version = 2
+    """Of fine-tuning: the second has smaller batches and more of them by default."""
     sampling_version = 2
     """Of how rows are written: the second has random numbers for each row."""
 
