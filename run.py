@@ -143,6 +143,10 @@ def _reason(error: Exception) -> str | None:
         return f"{message} (python run.py --help shows the choices)"
     if isinstance(error, BadInput):
         return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return (
+            f"{error.filename} must be a place that can be read and written, but {error.strerror}: mend it or go elsewhere."
+        )
     if isinstance(error, BrokenExecutor) or type(error).__module__.startswith("submitit."):
         return "a worker of the sweep was lost, killed or out of memory: the same command does what is missing."
     return None

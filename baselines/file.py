@@ -37,7 +37,7 @@ class File:
     def fit(self, train: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> Self:
         """Read the file under train's schema; raises BadInput for a row that breaks it, unless invalid=drop."""
         schema = schema_of(train)
-        frame = read_csv(self.path)
+        frame = read_csv(self.path, schema)
         self.report = {"rows_in_file": len(frame), "rows_dropped": 0}
         if self.invalid == "drop":
             coerce(frame.head(0), schema, self.path.name)

@@ -53,8 +53,8 @@ BUDGETS: dict[Budget, Recipe] = {
     "published": Recipe(steps=0, epochs=50),
 }
 """Published is what HARMONIC's authors gave GReaT (be-great's own default is 100 epochs in batches of 8). A small model
-learns which columns it has yet to write from many steps rather than from large batches: after 400 of 32, for the same time,
-0 of 512 rows of buddy had all columns."""
+learns which columns it has yet to write from many steps rather than from large batches: after 400 of 32, as many rows, 0 of
+512 that it wrote of buddy had all columns."""
 
 
 class Great:

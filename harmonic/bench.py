@@ -54,6 +54,8 @@ class _Run:
     report: dict[str, Any] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    also: list[str] = field(default_factory=list)
+    """Metrics that failed after the first one that did, and why."""
 
     @property
     def store(self) -> Store:
@@ -135,7 +137,7 @@ def run_cell(
         if not leads():
             time.sleep(GRACE_S)
             raise
-        error = {"stage": run.stage, "type": type(failure).__name__, "message": str(failure)}
+        error = {"stage": run.stage, "type": type(failure).__name__, "message": " | ".join([str(failure), *run.also])}
         if not isinstance(failure, (BadInput, SamplingFailed)):
             error["trace"] = traceback.format_exc()
     return _write(run, error) if leads() else _record(run, error)
@@ -264,8 +266,9 @@ def _score(run: _Run, split: Split, synthetic: pd.DataFrame, synthesizer: Synthe
             failures[name] = failure
     run.costs["time_score_s"] = sum(score["time_s"] for score in run.scores.values())
     if failures:
-        first = next(iter(failures))
+        first, *others = failures
         run.stage = f"score {first}"
+        run.also = [f"{name}: {failures[name]}" for name in others]
         raise failures[first]
 
 

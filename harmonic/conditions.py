@@ -11,7 +11,7 @@ from harmonic.encoding import Encoder
 from harmonic.errors import BadInput
 from harmonic.examples import Source
 from harmonic.schema import Schema
-from harmonic.table import coerce
+from harmonic.table import coerce, with_columns
 
 CANDIDATES = 2000
 """Groups among which the nearest are looked for, drawn anew for each row, so that no cost grows with rows x rows."""
@@ -47,7 +47,7 @@ class Conditions:
             raise BadInput(f"{source} must hold rows of some of the columns {', '.join(schema.names)}, but {found}.")
         lacking = {name: None for name in schema.names if name not in given}
         with_holes = replace(schema, columns=tuple(replace(column, nullable=True) for column in schema.columns))
-        rows = coerce(given.assign(**lacking), with_holes, source)
+        rows = coerce(with_columns(given, lacking), with_holes, source)
         known = rows.notna().to_numpy()
         texts = np.full(known.shape, "", dtype=object)
         for place, column in enumerate(schema.columns):

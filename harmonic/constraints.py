@@ -3,10 +3,12 @@
 A rule compares columns, numbers and texts with <, <=, ==, !=, >=, >, in and not in, does sums with + - * / and joins with
 and, or, not. A name that is no Python identifier stands in backticks. It is read as an expression tree of these alone, so
 that a rule from a file can compute nothing else. Dates count as seconds since 1970, a text beside one as a date of its form;
-booleans are True and False. A rule about an empty cell is not broken.
+booleans are True and False. What an empty cell takes part in is neither true nor false, and a rule that it leaves open is
+not broken.
 """
 
 import ast
+import itertools
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -34,7 +36,8 @@ SUMS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-_BACKTICKS = re.compile(r"`([^`]+)`")
+_BACKTICKS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`([^`]+)`""")
+"""A name in backticks, or a text, in which backticks mean nothing."""
 
 
 class _Empty(Exception):
@@ -58,16 +61,22 @@ class Constraint:
             BadInput: it is no rule, or names no column.
         """
         quoted: dict[str, str] = {}
+        known = {column.name: column for column in schema.columns}
+        free = (word for number in itertools.count() if (word := f"column_{number}") not in known)
 
         def name(match: re.Match[str]) -> str:
-            quoted[f"column_{len(quoted)}"] = match[1]
-            return f"column_{len(quoted) - 1}"
+            if match[1] is None:
+                return match[0]
+            quoted[word := next(free)] = match[1]
+            return word
 
         try:
             tree = ast.parse(_BACKTICKS.sub(name, text).strip(), mode="eval").body
         except (SyntaxError, ValueError):
-            raise BadInput(f"dataset.constraints must compare columns, but {text!r} does not: correct it.") from None
-        known = {column.name: column for column in schema.columns}
+            raise BadInput(
+                f"dataset.constraints must compare columns, but {text!r} does not: correct it (a name that is a word of "
+                f"Python's, such as `class`, stands in backticks)."
+            ) from None
         columns = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.Name):
@@ -126,8 +135,7 @@ class Constraint:
             column = self.columns[node.id]
             return _operand(row[column.name], column)
         if isinstance(node, ast.BoolOp):
-            decide = all if isinstance(node.op, ast.And) else any
-            return decide(self._value(part, row) for part in node.values)
+            return self._joined(node.values, row, decisive=isinstance(node.op, ast.Or))
         if isinstance(node, ast.UnaryOp):
             value = self._value(node.operand, row)
             return not value if isinstance(node.op, ast.Not) else -value
@@ -141,6 +149,19 @@ class Constraint:
             )
         assert isinstance(node, (ast.List, ast.Tuple, ast.Set))
         return [self._value(part, row) for part in node.elts]
+
+    def _joined(self, parts: list[ast.expr], row: Mapping[str, Any], *, decisive: bool) -> bool:
+        """The first decisive part decides, a true one of `or` or a false one of `and`; if there is none, an empty cell."""
+        is_empty = False
+        for part in parts:
+            try:
+                if bool(self._value(part, row)) is decisive:
+                    return decisive
+            except _Empty:
+                is_empty = True
+        if is_empty:
+            raise _Empty
+        return not decisive
 
     def _date(self, node: ast.AST) -> Column | None:
         column = self.columns.get(node.id) if isinstance(node, ast.Name) else None

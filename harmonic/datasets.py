@@ -29,6 +29,9 @@ VAL_SHARE = 0.125
 """Of the rows that are not for test: a tenth of all."""
 MIN_ROWS = 10
 FOLDS = 5
+EMPTY_TEXTS = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"]
+EMPTY_TEXTS += ["N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+"""What stands for an empty cell in a CSV file, as pandas has it. A category of such a name needs a Parquet file."""
 
 Corrections = Mapping[str, Any]
 
@@ -67,8 +70,9 @@ class Folder:
         if self.fold is not None and self.fold not in range(FOLDS):
             raise BadInput(f"dataset.fold must be null or a number from 0 to {FOLDS - 1}, but is {self.fold}: correct it.")
         self.ensure()
-        train, val, test = (self._read(part) for part in PARTS)
+        train = self._read("train")
         schema = _schema(self, train, self.name, f"{self.name}/train.csv")
+        val, test = (self._read(part, schema) for part in ("val", "test"))
         tables = {"train": train, "val": val, "test": test}
         parts = {part: coerce(table, schema, f"{self.name}/{part}.csv") for part, table in tables.items()}
         if self.fold is not None:
@@ -98,8 +102,8 @@ class Folder:
             f"({', '.join(BUNDLED)})."
         )
 
-    def _read(self, part: str) -> pd.DataFrame:
-        return _arrange(read_csv(self.path / f"{part}.csv"), self.target, self.drop, f"{self.name}/{part}.csv")
+    def _read(self, part: str, schema: Schema | None = None) -> pd.DataFrame:
+        return _arrange(read_csv(self.path / f"{part}.csv", schema), self.target, self.drop, f"{self.name}/{part}.csv")
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ class File:
         schema, table = _whole(self, frame, name, str(path))
         if self.test_path is None:
             return _split(table, schema, name, seed)
-        test = _arrange(_read_file(Path(self.test_path)), schema.target, self.drop, self.test_path)
+        test = _arrange(_read_file(Path(self.test_path), schema), schema.target, self.drop, self.test_path)
         train, val = _cut(table, schema, VAL_SHARE, seed)
         return _inspected(Split(name, schema, train, val, coerce(test, schema, self.test_path)))
 
@@ -207,12 +211,17 @@ def known_names() -> list[str]:
     return sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "csv")
 
 
-def _read_file(path: Path) -> pd.DataFrame:
-    return read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path)
+def _read_file(path: Path, schema: Schema | None = None) -> pd.DataFrame:
+    return read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, schema)
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV file with a header, in UTF-8; empty cells are NaN.
+def read_csv(path: Path, schema: Schema | None = None) -> pd.DataFrame:
+    """A CSV file with a header, in UTF-8; empty cells are NaN, and so are those of `EMPTY_TEXTS`.
+
+    Args:
+        path: the file.
+        schema: what its columns hold, where that is known: texts are then left as they are, digits among them, and a
+            category that is one of `EMPTY_TEXTS` is no empty cell. What the schema does not name is typed by its values.
 
     Raises:
         BadInput: no such file, a folder, an empty file, another encoding, unequal rows, a column name twice, or no rows.
@@ -225,7 +234,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     try:
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8").iloc[0].dropna()
         # round_trip: the default parser may miss a number's last bit, which would show as ten more decimal places.
-        frame = pd.read_csv(path, encoding="utf-8", float_precision="round_trip", low_memory=False)
+        frame = pd.read_csv(path, encoding="utf-8", float_precision="round_trip", low_memory=False, **_typed(header, schema))
     except UnicodeDecodeError as error:
         byte = f"{error.object[error.start]:#04x}"
         raise BadInput(f"{path} must be UTF-8 text, but holds the byte {byte}: save it as UTF-8.") from None
@@ -247,8 +256,22 @@ def read_csv(path: Path) -> pd.DataFrame:
     return frame
 
 
+def _typed(header: Sequence[str], schema: Schema | None) -> dict[str, Any]:
+    """What pandas is told of a file whose columns are known."""
+    if schema is None:
+        return {"keep_default_na": False, "na_values": EMPTY_TEXTS}
+    known = {column.name: column for column in schema.columns}
+    categories = {name: known[name].categories if name in known else () for name in header}
+    return {
+        "dtype": {name: str for name in header if name in known and known[name].dtype == "str"},
+        "keep_default_na": False,
+        "na_values": {name: [text for text in EMPTY_TEXTS if text not in held] for name, held in categories.items()},
+    }
+
+
 def _arrange(frame: pd.DataFrame, target: str | None, drop: Sequence[str], source: str) -> pd.DataFrame:
     """The frame without the columns to drop, target last."""
+    target, drop = None if target is None else str(target), list(map(str, drop))  # a year is a number on a command line
     unknown = [name for name in drop if name not in frame.columns or name == target]
     if unknown:
         raise BadInput(f"dataset.drop must name features of {source}, but {unknown[0]!r} is none of them: correct it.")
@@ -274,7 +297,8 @@ def _schema(dataset: Folder | Bundled | File, frame: pd.DataFrame, name: str, so
             f"first in row {int(empty.to_numpy().argmax()) + 1}: fill them or delete those rows."
         )
     about = dataset.description or name
-    schema = infer_schema(frame, target=target, task=dataset.task, description=about, columns=dataset.columns, source=source)
+    columns = {str(name): fix for name, fix in dataset.columns.items()}
+    schema = infer_schema(frame, target=target, task=dataset.task, description=about, columns=columns, source=source)
     for text in dataset.constraints:
         Constraint.of(text, schema)
     return replace(schema, constraints=tuple(dataset.constraints))

@@ -89,11 +89,11 @@ class Links:
         found: dict[tuple[int, str], dict[int, str]] = {}
         for known, wanted in self.pairs.tolist():
             columns = [codec.schema.columns[place] for place in (known, wanted)]
-            names = [column.name for column in columns]
-            counts = table.groupby(names, dropna=False, observed=True).size().reset_index(name="rows")
-            sure = counts[~counts.duplicated(names[0], keep=False) & (counts["rows"] >= WITNESSES)]
-            sure = sure if empty else sure[sure[names[1]].notna()]
-            texts = [codec.texts(column, sure[column.name]) for column in columns]
+            both = table[[column.name for column in columns]].set_axis([0, 1], axis=1)
+            counts = both.groupby([0, 1], dropna=False, observed=True).size().reset_index(name="rows")
+            sure = counts[~counts.duplicated(0, keep=False) & (counts["rows"] >= WITNESSES)]
+            sure = sure if empty else sure[sure[1].notna()]
+            texts = [codec.texts(column, sure[side]) for side, column in enumerate(columns)]
             for text, other in zip(*texts, strict=True):
                 found.setdefault((known, text), {})[wanted] = other
         return found

@@ -29,6 +29,12 @@ def check_at_least(option: str, value: float, least: float) -> None:
         raise BadInput(f"{option} must be a number of at least {least:g}, but is {value!r}: correct it.")
 
 
+def check_count(option: str, value: int, least: int) -> None:
+    """Raise BadInput unless `value` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BadInput(f"{option} must be a whole number of at least {least}, but is {value!r}: correct it.")
+
+
 def check_name(option: str, name: Any) -> None:
     """Raise BadInput unless `name` names one folder and nothing else.
 

@@ -79,6 +79,8 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str =
     present = values.dropna()
     kind: Kind = correction.get("kind") or _infer_kind(present, dtype)
     column = Column(str(values.name), kind, dtype, nullable=bool(values.isna().any()))
+    if dtype in ("int64", "float64"):
+        _check_numbers(present, column.name, source)
     if kind in DISCRETE_KINDS:
         column = replace(column, categories=tuple(sorted(discrete_texts(present, column).unique())))
     elif kind == "datetime":
@@ -181,6 +183,20 @@ def _check_varies(values: pd.Series, name: str, is_target: bool, source: str) ->
         f"{source}, column {name!r} holds {held} in all {len(values)} rows, so nothing can be learnt from it: "
         f"set dataset.drop=[{name!r}]."
     )
+
+
+def _check_numbers(present: pd.Series, name: str, source: str) -> None:
+    """What the storage types lose: whole numbers of more than 64 bits with a sign, and all digits of tiny ones."""
+    if pd.api.types.is_unsigned_integer_dtype(present) and len(present) and int(present.max()) > np.iinfo(np.int64).max:
+        raise BadInput(
+            f"{source}, column {name!r} must hold whole numbers up to {np.iinfo(np.int64).max}, but holds {present.max()}: "
+            f"write it as text, or set dataset.drop=[{name!r}]."
+        )
+    if present.nunique() > 1 and present.round(MAX_PLACES).nunique() == 1:
+        raise BadInput(
+            f"{source}, column {name!r} must differ in the first {MAX_PLACES} decimal places, but all of its numbers are "
+            f"{present.iloc[0]:.{MAX_PLACES}f} there: put it in a smaller unit."
+        )
 
 
 def _storage(values: pd.Series) -> str:

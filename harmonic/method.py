@@ -15,7 +15,7 @@ from harmonic.conditions import Conditions
 from harmonic.dependencies import Links
 from harmonic.distributed import place
 from harmonic.encoding import Encoder
-from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.errors import BadInput, check_at_least, check_choice, check_count
 from harmonic.examples import SMALLEST_POOL, Cells, Examples, Source, default_pool
 from harmonic.instructions import Composer, Order
 from harmonic.lm import load
@@ -98,19 +98,21 @@ class Harmonic:
         budget: Budget | None = None,
         max_minutes: float | None = None,
     ) -> None:
-        if not 1 <= k <= MAX_EXAMPLES:
-            raise BadInput(f"method.k must lie between 1 and {MAX_EXAMPLES}, but is {k}.")
+        check_count("method.k", k, 1)
+        if k > MAX_EXAMPLES:
+            raise BadInput(f"method.k must be {MAX_EXAMPLES} at most, but is {k}: lower it.")
         check_choice("method.examples", examples, Examples)
         if pool is not None:
-            check_at_least("method.pool", pool, 1)
+            check_count("method.pool", pool, 1)
         check_choice("method.distance", distance, Distance)
         if neighbour_search is not None:
             check_choice("method.neighbour_search", neighbour_search, Search)
         check_choice("method.label_rule", label_rule, LabelRule)
+        check_count("method.min_agreement", min_agreement, 0)
         check_choice("method.order", order, Order)
         check_choice("method.row_style", row_style, RowStyle)
         if max_instructions is not None:
-            check_at_least("method.max_instructions", max_instructions, 1)
+            check_count("method.max_instructions", max_instructions, 1)
         if least_read is not None:
             check_at_least("method.least_read", least_read, 0)
         self.backbone = load.backbone(model)
@@ -192,7 +194,7 @@ class Harmonic:
         self._take(train)
         self.groups = make_groups(
             train,
-            self.schema,
+            self.rewriting.schema,
             k=self._group_size,
             distance=self.distance,
             label_rule=self.label_rule,

@@ -1,4 +1,4 @@
-"""Parquet files as tables: what pandas would read from the same rows as CSV, in a tenth of the time."""
+"""Parquet files as tables: what pandas would read from the same rows as CSV, in a tenth of the time, texts as they are."""
 
 import importlib
 from pathlib import Path

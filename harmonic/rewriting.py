@@ -18,7 +18,7 @@ import pandas as pd
 from harmonic.codec import Unreadable
 from harmonic.constraints import Constraint
 from harmonic.schema import Column, Schema
-from harmonic.table import Split, coerce, schema_of
+from harmonic.table import Split, coerce, schema_of, with_columns
 
 LEAST_UNIT = 10
 """Of the last decimal place; below it, writing a number in its unit saves no digit."""
@@ -28,6 +28,9 @@ ODD = 0.001
 """Share of the rows, at most, that may fall below all the same: tables hold slips."""
 CROSSED = 0.05
 """Share of pairs of cells from different rows that must be in the wrong order: otherwise the ranges say it all."""
+
+EXACT = 2**53
+"""Whole numbers up to here are their own in float64; what may lie beyond stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ class Rewriting:
     def of(cls, table: pd.DataFrame) -> Self:
         """What becomes of a table: of its features that are numbers, in every row, and stand in no rule."""
         schema = schema_of(table)
-        ruled = {name for text in schema.constraints for name in Constraint.of(text, schema).columns}
+        ruled = {column.name for text in schema.constraints for column in Constraint.of(text, schema).columns.values()}
         columns = [column for column in schema.features if column.is_numeric and column.name not in ruled]
-        full = [column for column in columns if not table[column.name].isna().any()]
+        full = [column for column in columns if not table[column.name].isna().any() and _is_exact(column)]
         numbers = {column.name: _whole(column, table[column.name]) for column in full}
         since, before = _orders(numbers, {column.name: (column.places, column.kind == "datetime") for column in columns})
         units = {name: max(int(np.gcd.reduce(values)), 1) for name, values in numbers.items()}
@@ -118,7 +121,7 @@ class Rewriting:
             return table
         bases = {name: _places(self.schema[name], table[name]) for name in self.bases.values()}
         columns = {name: self._counted(name, _places(self.schema[name], table[name]), bases) for name in self.units}
-        return self.written.restore_dtypes(table.assign(**columns))
+        return self.written.restore_dtypes(with_columns(table, columns))
 
     def write_split(self, split: Split) -> Split:
         """All tables of a data set as the model sees them."""
@@ -143,7 +146,7 @@ class Rewriting:
             starts = start.from_numbers(np.clip(numbers / _last_place(start), low, high))
             columns[base] = columns.get(base, rows[base]).astype(object).where(~wanted, starts)
         with_holes = replace(self.schema, columns=tuple(replace(column, nullable=True) for column in self.schema.columns))
-        return with_holes.restore_dtypes(rows.assign(**columns))
+        return with_holes.restore_dtypes(with_columns(rows, columns))
 
     def read(self, table: pd.DataFrame) -> pd.DataFrame:
         """The inverse of `write`."""
@@ -156,7 +159,7 @@ class Rewriting:
             numbers[name] = self._uncounted(name, table[name].to_numpy(dtype=np.float64), numbers)
         own = {name: self.schema[name] for name in self.units}
         columns = {name: column.from_numbers(numbers[name] / _last_place(column)) for name, column in own.items()}
-        return coerce(table.assign(**columns), self.schema, "the rows")
+        return coerce(with_columns(table, columns), self.schema, "the rows")
 
     def check(self, row: Mapping[str, Any]) -> None:
         """Raise Unreadable where a row, as the model wrote it, has a column beyond its range once it is read."""
@@ -175,6 +178,12 @@ def _last_place(column: Column) -> int:
 def _places(column: Column, values: pd.Series) -> np.ndarray:
     """Numbers in units of the last decimal place, float64, empty cells as NaN."""
     return np.round(column.numbers(values) * _last_place(column))
+
+
+def _is_exact(column: Column) -> bool:
+    """Whether float64 tells the column's numbers apart to their last decimal place."""
+    low, high = column.low or 0.0, column.high or 0.0
+    return max(abs(low), abs(high)) * _last_place(column) < EXACT
 
 
 def _whole(column: Column, values: pd.Series) -> np.ndarray:

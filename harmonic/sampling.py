@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.errors import BadInput, check_choice, check_count
 from harmonic.lm.decoding import Decoding
 from harmonic.rejection import FOLDS
 
@@ -45,8 +45,8 @@ class Sampling:
     def __post_init__(self) -> None:
         check_choice("method.sampling.prompts", self.prompts, Prompts)
         check_choice("method.sampling.engine", self.engine, Engine)
-        check_at_least("method.sampling.draft_rows", self.draft_rows, 2)
-        check_at_least("method.sampling.trial_rows", self.trial_rows, FOLDS)
+        check_count("method.sampling.draft_rows", self.draft_rows, 2)
+        check_count("method.sampling.trial_rows", self.trial_rows, FOLDS)
         if self.keep not in (None, "auto") and not (isinstance(self.keep, float) and 0 < self.keep < 1):
             raise BadInput(
                 f"method.sampling.keep must be auto, null for all rows, or lie between 0 and 1, but is {self.keep}."

@@ -61,10 +61,15 @@ class Column:
         values = pd.Series(numbers, name=self.name)
         if self.kind != "datetime":
             return values.round(self.places)
-        step = next((seconds for sign, seconds in _SECONDS.items() if sign in self.datetime_format), 86_400)
+        step = self.moment_step
         whole = (values / step).round().astype("Int64") * step  # Int64: a column without a moment overflows as float64
         moments = pd.to_datetime(whole, unit="s").astype("datetime64[ns]")
         return moments if self.dtype == "datetime64" else moments.dt.strftime(self.datetime_format)
+
+    @property
+    def moment_step(self) -> int:
+        """Seconds between neighbouring moments of a datetime."""
+        return next((seconds for sign, seconds in _SECONDS.items() if sign in self.datetime_format), 86_400)
 
     def write(self, values: pd.Series) -> list[str]:
         """The text form of each value, length n; an empty cell is the empty string."""

@@ -6,6 +6,7 @@ user's file (`Column.dtype`), so that a synthetic table looks like the real one;
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -81,15 +82,27 @@ def _coerce_column(values: pd.Series, column: Column, source: str) -> pd.Series:
     return numbers
 
 
+def with_columns(table: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A copy with these columns, new ones or in place of its own; `DataFrame.assign` would take none named self."""
+    changed = table.copy()
+    for name, values in columns.items():
+        changed[name] = values
+    return changed
+
+
 def _refuse(bad: pd.Series, values: pd.Series, column: Column, source: str, found: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad.to_numpy())[0])
         others = int(bad.sum()) - 1
         more = f" (and {others} more such cells)" if others else ""
         raise BadInput(
-            f"{source}, column {column.name!r}, row {row + 1}: expected {column.kind}, found {values.iloc[row]!r}, "
+            f"{source}, column {column.name!r}, row {row + 1}: expected {column.kind}, found {_shown(values.iloc[row])}, "
             f"{found}{more}."
         )
+
+
+def _shown(value: Any) -> str:
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def save_table(table: pd.DataFrame, folder: Path) -> None:

@@ -34,6 +34,7 @@ CHECKPOINT = "last.ckpt"
 LARGE = 1_000_000_000
 """Parameters of a model that is worth compiling."""
 Accelerator = Literal["auto", "cpu", "gpu"]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"]
 Batch = Any
 
 
@@ -42,8 +43,8 @@ class Compute:
     """Where and how a language model runs (the `trainer` group)."""
 
     accelerator: Accelerator = "auto"
-    precision: str = "auto"
-    """A Lightning precision; auto is bf16-mixed where the device computes in bfloat16, else 32-true."""
+    precision: Precision = "auto"
+    """Lightning's; auto is bf16-mixed where the device computes in bfloat16, else 32-true."""
     checkpoint_minutes: float = 2.0
     """What a kill costs at most."""
     compile: bool | Literal["auto"] = "auto"
@@ -56,6 +57,7 @@ class Compute:
 
     def __post_init__(self) -> None:
         check_choice("trainer.strategy", self.strategy, Strategy)
+        check_choice("trainer.precision", self.precision, Precision)
         check_choice("trainer.accelerator", self.accelerator, Accelerator)
         check_at_least("trainer.checkpoint_minutes", self.checkpoint_minutes, 0)
         if self.compile not in (True, False, "auto"):

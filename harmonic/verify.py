@@ -146,7 +146,7 @@ def stored_rows(record: Record, folder: Path, data_dir: str) -> tuple[Split, pd.
     path = folder / "synthetic.csv"
     if not path.exists():
         raise BadInput(f"{path} was not kept: sample it anew from its seeds.")
-    synthetic = coerce(read_csv(path), split.schema, str(path))
+    synthetic = coerce(read_csv(path, split.schema), split.schema, str(path))
     if digest(synthetic) != record.digests["synthetic"]:
         raise BadInput(f"{path} is not the table that was scored.")
     return split, synthetic

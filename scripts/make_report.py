@@ -8,6 +8,7 @@ Of the study, the page shows how far the goals are reached on five folds.
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from harmonic.errors import BadInput, check_name
@@ -19,7 +20,7 @@ from harmonic.report.plots import save_png
 
 
 def main() -> int:
-    """Write the report and, if asked for, its plots as files; exit status 1 where there are no records."""
+    """Write the report and, if asked for, its plots as files; 1 where there are no records, or a file cannot be had."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("results/runs"), help="folder of records")
     parser.add_argument("out", nargs="?", type=Path, default=Path("results/report.html"), help="file to write")
@@ -27,17 +28,24 @@ def main() -> int:
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots there too, as PNG")
     arguments = parser.parse_args()
     try:
-        paths, study = found(arguments.runs), read_all(arguments.study)
-    except BadInput as error:
+        for path in _write(arguments):
+            print(path)
+    except (BadInput, OSError) as error:
         print(f"make_report.py: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _write(arguments: argparse.Namespace) -> Iterator[Path]:
+    """Each file, as it is written."""
+    paths, study = found(arguments.runs), read_all(arguments.study)
     here = arguments.out.parent
     sources = [Source(read(path), Path(os.path.relpath(path, here)).as_posix()) for path in paths]
     records = [source.record for source in sources]
     pictures = {"": of_all(records), **{name: of_dataset(some) for name, some in by_dataset(records).items()}}
     here.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(Report(sources, pictures, study).html(), encoding="utf-8", newline="\n")
-    print(arguments.out)
+    yield arguments.out
     if arguments.plots:
         arguments.plots.mkdir(parents=True, exist_ok=True)
         for dataset, some in pictures.items():
@@ -45,8 +53,7 @@ def main() -> int:
             for picture in some:
                 path = arguments.plots / f"{dataset or 'all'}_{picture.name}.png"
                 save_png(picture.figure, path)
-                print(path)
-    return 0
+                yield path
 
 
 if __name__ == "__main__":

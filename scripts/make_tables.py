@@ -25,7 +25,8 @@ GOALS, STUDY = "goals", "study"
 
 
 def main() -> int:
-    """Write the tables; one line and exit status 1 where there are no records, or some that cannot be told apart."""
+    """Write the tables; one line and exit status 1 for records that are not there or cannot be told apart, or a folder
+    that cannot be written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("results/runs"), help="folder of records")
     parser.add_argument("out", nargs="?", type=Path, default=Path("results/tables"), help="folder to write to")
@@ -34,12 +35,12 @@ def main() -> int:
     try:
         records = [read(path) for path in found(arguments.runs)]
         files = contents(records, read_all(arguments.study))
-    except BadInput as error:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (arguments.out / name).write_text(text, encoding="utf-8", newline="\n")
+    except (BadInput, OSError) as error:
         print(f"make_tables.py: {error}", file=sys.stderr)
         return 1
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (arguments.out / name).write_text(text, encoding="utf-8", newline="\n")
     for dataset, table in tables(records).items():
         print(f"\n{dataset}\n\n{pages(table)}")
     print(f"\n{len(files)} files in {arguments.out}")

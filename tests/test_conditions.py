@@ -30,6 +30,17 @@ def test_what_is_given_is_kept_and_the_rest_is_drawn(learnt, easy_schema):
     assert not learnt.sample(16, seed=1, conditions=wanted).equals(rows)
 
 
+def test_an_unknown_column_may_be_called_self():
+    """Oracle: by hand: one cell of two is known."""
+    schema = Schema(
+        (Column("self", "integer", "int64", low=0, high=9), Column("y", "category", "str", categories=("a", "b"))),
+        "y",
+        "binary",
+    )
+    found = Conditions.of(pd.DataFrame({"y": ["a"]}), RowCodec(schema), "conditions")
+    assert found.known.tolist() == [[False, True]]
+
+
 def test_holes_are_filled_and_nothing_else_is_touched(learnt, easy_table, easy_schema):
     """Oracle: the table before it had holes; no cell stays empty, in a column that may hold empty cells neither."""
     whole = easy_table.assign(rate=easy_table["rate"].fillna(1.5), note="n")

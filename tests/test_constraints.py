@@ -42,6 +42,7 @@ ROW = {"start": "31.01.2024", "end": "01.02.2024", "hours per week": 40, "pay": 
         ("kind in ['b', 'c'] or member", True),
         ("kind not in ('b', 'c')", True),
         ("member == False", False),
+        ("kind != 'x`hours per week`y'", True),
     ],
 )
 def test_rules(text, expected):
@@ -55,7 +56,27 @@ def test_a_rule_about_an_empty_cell_is_not_broken(empty):
     filled = {**ROW, "end": "30.01.2024"}
     assert not Constraint.of("end >= start", SCHEMA).holds(filled)
     assert Constraint.of("end >= start", SCHEMA).holds({**filled, "end": empty})
-    assert not Constraint.of("kind == 'b' and end >= start", SCHEMA).holds({**filled, "end": empty})
+    open_row = {**filled, "end": empty}
+    for rule in ("kind == 'b' and end >= start", "end >= start and kind == 'b'"):
+        assert not Constraint.of(rule, SCHEMA).holds(open_row)
+        assert Constraint.of(f"not ({rule})", SCHEMA).holds(open_row)
+    for rule in ("kind == 'b' or end >= start", "end >= start or kind == 'b'", "end >= start or kind == 'a'"):
+        assert Constraint.of(rule, SCHEMA).holds(open_row)
+
+
+def test_names_in_backticks_are_nobody_elses():
+    """Oracle: by hand: 5 is more than 3, though the other column is called what might be put for the first one's name."""
+    columns = (
+        Column("a b", "integer", "int64"),
+        Column("column_0", "integer", "int64"),
+        Column("class", "integer", "int64"),
+    )
+    schema = Schema(columns, "class", "regression")
+    row = {"a b": 5, "column_0": 3, "class": 1}
+    assert Constraint.of("`a b` > column_0", schema).holds(row)
+    assert Constraint.of("`class` == 1", schema).holds(row)
+    with pytest.raises(BadInput, match="`class`, stands in backticks"):
+        Constraint.of("class == 1", schema)
 
 
 @pytest.mark.parametrize(

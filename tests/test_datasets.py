@@ -265,6 +265,8 @@ def test_a_folder_in_place_of_a_file(tmp_path, one_sentence):
         ({}, {"drop": ["sice"]}, ("dataset.drop", "'sice'")),
         ({}, {"drop": ["size", "colour"]}, ("one feature", "1 columns")),
         ({}, {"columns": {"sice": "integer"}}, ("dataset.columns", "'sice'")),
+        ({"size": [2**63 + 7, 1, 2] * 20}, {}, ("column 'size'", f"up to {2**63 - 1}", f"holds {2**63 + 7}")),
+        ({"size": [1e-14, 2e-14, 3e-14] * 20}, {}, ("column 'size'", "first 10 decimal places", "smaller unit")),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, one_sentence, columns, settings, words):
@@ -273,6 +275,25 @@ def test_tables_that_cannot_be_used(tmp_path, one_sentence, columns, settings, w
         for seed in range(20):  # the lone "b" has to fall out of train
             File(str(tmp_path / "mine.csv"), **settings).load(seed)
     one_sentence(error.value, *words)
+
+
+def test_columns_may_be_years(tmp_path):
+    """Oracle: the file; on a command line, and so in a configuration, 2020 is a number."""
+    write(tmp_path / "mine.csv").set_axis(["2019", "2021", "2020"], axis=1).to_csv(tmp_path / "mine.csv", index=False)
+    split = File(str(tmp_path / "mine.csv"), target=2020, drop=[2021], columns={2019: "decimal"}).load(0)
+    assert (split.schema.names, split.schema["2019"].kind) == (["2019", "2020"], "decimal")
+
+
+def test_later_files_are_read_as_the_first_one_says(tmp_path):
+    """Oracle: the files: codes that are digits by chance are texts, and a category that train has is no empty cell."""
+    codes = {"size": ["007", "V22", "010"] * 20, "colour": ["NA", "DE", "FR"] * 20}
+    table = write(tmp_path / "mine.csv").assign(**codes)
+    table.to_parquet(tmp_path / "mine.parquet")
+    table.assign(size=["007", "010"] * 30).to_csv(tmp_path / "test.csv", index=False)
+    split = File(str(tmp_path / "mine.parquet"), test_path=str(tmp_path / "test.csv")).load(0)
+    assert split.test["size"].tolist() == ["007", "010"] * 30
+    assert split.test["colour"].tolist() == codes["colour"]
+    assert read_csv(tmp_path / "test.csv")["colour"].isna().sum() == 20
 
 
 def test_too_few_rows(tmp_path, one_sentence):

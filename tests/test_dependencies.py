@@ -114,3 +114,13 @@ def test_rows_that_are_written_keep_what_values_imply(towns, quick_harmonic):
     assert method.report["links"] == [("town", "state")]
     assert len(set(rows["town"])) == len(TOWNS)
     assert [TOWNS[town] for town in rows["town"]] == rows["state"].tolist()
+
+
+def test_columns_may_be_called_as_one_likes(towns):
+    """Oracle: what is implied under other names."""
+    codec = RowCodec(schema(towns))
+    names = {"town": "rows", "age": "count", "state": "size"}
+    renamed = towns.rename(columns=names)
+    kinds = {"rows": "category", "size": "category"}
+    other = RowCodec(infer_schema(renamed, target="sex", task="binary", columns=kinds))
+    assert Links.of(renamed).implied(renamed, other) == Links.of(towns).implied(towns, codec)

@@ -7,6 +7,8 @@ from harmonic.errors import BadInput
 from harmonic.lm.batches import Training
 from harmonic.lm.decoding import Decoding
 from harmonic.method import Harmonic
+from harmonic.metrics.attacks.prompt_copy import PromptCopy
+from harmonic.metrics.utility import MachineLearningEfficacy
 from harmonic.sampling import Sampling
 from harmonic.training import Compute
 
@@ -20,6 +22,10 @@ from harmonic.training import Compute
         (Harmonic, "row_style", "csv"),
         (Harmonic, "max_instructions", 0),
         (Harmonic, "k", 0),
+        (Harmonic, "k", 10),
+        (Harmonic, "k", 2.5),
+        (Harmonic, "k", "5"),
+        (Harmonic, "max_instructions", 2.5),
         (Sampling, "prompts", "none"),
         (Decoding, "form", "json"),
         (Decoding, "temperature", 0.0),
@@ -28,11 +34,16 @@ from harmonic.training import Compute
         (Training, "loss_on", "rows"),
         (Training, "epochs", 0),
         (Training, "batch_size", 0),
+        (Training, "batch_size", 2.5),
+        (Training, "epochs", 1.5),
         (Training, "max_steps", 0),
         (lambda max_steps: Training(min_steps=9, max_steps=max_steps), "max_steps", 8),
         (Training, "learning_rate", -1e-3),
         (Training, "warmup", float("nan")),
         (Compute, "accelerator", "tpu"),
+        (Compute, "precision", "64-true"),
+        (MachineLearningEfficacy, "folds", 1),
+        (PromptCopy, "tail", 2),
         (Compute, "checkpoint_minutes", -1),
         (lambda invalid: File("rows.csv", invalid), "invalid", "repair"),
     ],

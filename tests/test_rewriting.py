@@ -1,6 +1,7 @@
 """Numbers as the model sees them. Oracles: sums done by hand, and the way there and back."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from harmonic.codec import Unreadable
 from harmonic.errors import BadInput
+from harmonic.infer import infer_schema
 from harmonic.rewriting import Rewriting
 from harmonic.schema import Column, Schema, attach
 from harmonic.table import coerce
@@ -207,3 +209,39 @@ def test_likelihoods_are_of_what_is_written(learnt):
     assert np.isfinite(found).all()
     longer = attach(table.assign(end=table["end"] + 9e8), table.attrs["schema"])
     assert learnt.log_likelihood(longer, seed=0, own=np.arange(20))[:, 1].mean() < found[:, 1].mean() - 2
+
+
+def test_dates_as_texts_are_grouped_as_they_are(quick_harmonic):
+    """Oracle: the neighbours of the table itself, whose numbers are the seconds of its dates."""
+    dates, seconds = (quick_harmonic(steps=1).prepare(stays(datetimes=each), 0) for each in (True, False))
+    assert dates.rewriting.units
+    assert (dates.groups.neighbours == seconds.groups.neighbours).all()
+
+
+def test_columns_of_rules_are_left_alone_whatever_their_names():
+    """Oracle: the rule, which is about the table's own numbers; and that every row of train can be read."""
+    names = {"end": "end date", "start": "start date"}
+    schema = stays().attrs["schema"]
+    columns = tuple(replace(column, name=names.get(column.name, column.name)) for column in schema.columns)
+    ruled = replace(schema, columns=columns, constraints=("`end date` >= `start date`",))
+    assert set(Rewriting.of(attach(stays().rename(columns=names), ruled)).units) == {"cost"}
+
+
+def test_numbers_beyond_what_float64_tells_apart_are_left_alone():
+    """Oracle: Python's own whole numbers."""
+    table = stays()[["cost", "ward"]]
+    table["key"] = 10**17 + 1 + 7 * np.arange(len(table))
+    table = coerce(table[["key", "cost", "ward"]], infer_schema(table[["key", "cost", "ward"]]), "keys")
+    rewriting = Rewriting.of(table)
+    assert set(rewriting.units) == {"cost"}
+    assert rewriting.read(rewriting.write(table))["key"].tolist() == [10**17 + 1 + 7 * row for row in range(len(table))]
+
+
+def test_a_column_may_be_called_self():
+    """Oracle: the table."""
+    table = stays().rename(columns={"cost": "self"})
+    schema = stays().attrs["schema"]
+    columns = tuple(replace(column, name={"cost": "self"}.get(column.name, column.name)) for column in schema.columns)
+    rewriting = Rewriting.of(attach(table, replace(schema, columns=columns)))
+    assert rewriting.units["self"] == 100
+    pd.testing.assert_frame_equal(rewriting.read(rewriting.write(table)), table)

@@ -11,7 +11,7 @@ import pytest
 
 from harmonic.record import Cell, Record
 from harmonic.report.study import study_page
-from harmonic.report.tables import FAILED, HOLDOUT, HOLE, sheets, summary, tables, to_markdown
+from harmonic.report.tables import FAILED, HOLDOUT, HOLE, holdout_values, sheets, summary, tables, to_markdown
 
 AUC, DCR, NRS = "MLE AUC ↑", "DCR (= hold-out)", "NRS (= hold-out)"
 
@@ -98,6 +98,13 @@ def test_the_hold_out_where_one_methods_record_lacks_it():
     records = [record("copy", dcr_mean=1.0, dcr_holdout_mean=2.0), record("smote", mle_auc=0.5)]
     for order in (records, records[::-1]):
         assert only(order).loc[HOLDOUT, DCR] == "2.000"
+
+
+def test_the_hold_out_beside_as_many_rows_as_train_has():
+    """Oracle: by hand: what real rows score depends on how many there are; a record of fewer does not count."""
+    records = [record("copy", c2st_auc=0.5, c2st_auc_real=0.4), record("smote", n=9, c2st_auc=0.5, c2st_auc_real=0.7)]
+    for order in (records, records[::-1]):
+        assert holdout_values(order)[0]["c2st_auc_real"] == 0.4
 
 
 def test_data_sets_and_numbers_of_rows_are_kept_apart():
@@ -241,6 +248,15 @@ def test_a_data_set_called_as_a_table_of_all(name, script, tmp_path, monkeypatch
     assert script.main() == 1
     assert f"must not be named {name}" in capsys.readouterr().err
     assert not (tmp_path / "tables").exists()
+
+
+def test_a_folder_that_cannot_be_written(script, tmp_path, monkeypatch, capsys):
+    """Oracle: the rule for what a user can cause: one line."""
+    record("copy", mle_auc=0.5).write(tmp_path / "runs")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("sys.argv", ["make_tables.py", str(tmp_path / "runs"), str(tmp_path / "file" / "tables")])
+    assert script.main() == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_script_without_records(script, tmp_path, monkeypatch, capsys):

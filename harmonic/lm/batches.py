@@ -10,7 +10,7 @@ import torch
 
 from harmonic.budget import Budget
 from harmonic.codec import Instruction
-from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.errors import BadInput, check_at_least, check_choice, check_count
 from harmonic.lm.segments import SegmentEncoder, pad_right
 from harmonic.seed import derive_seed
 
@@ -51,10 +51,11 @@ class Training:
     def __post_init__(self) -> None:
         check_choice("training.loss_on", self.loss_on, LossOn)
         for option in ("epochs", "batch_size", "accumulate", "max_length"):
-            check_at_least(f"training.{option}", getattr(self, option), 1)
+            check_count(f"training.{option}", getattr(self, option), 1)
+        check_count("training.min_steps", self.min_steps, 0)
         if self.max_steps is not None:
-            check_at_least("training.max_steps", self.max_steps, max(1, self.min_steps))
-        for option in ("min_steps", "learning_rate", "warmup", "weight_decay", "clip"):
+            check_count("training.max_steps", self.max_steps, max(1, self.min_steps))
+        for option in ("learning_rate", "warmup", "weight_decay", "clip"):
             check_at_least(f"training.{option}", getattr(self, option), 0)
 
     def within(self, budget: Budget | None) -> "Training":

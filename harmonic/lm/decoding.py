@@ -10,7 +10,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 
 from harmonic.codec import CLOSE, QUOTE, Segments
 from harmonic.dependencies import Implied
-from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.errors import BadInput, check_at_least, check_choice, check_count
 from harmonic.lm.adapters import lean_adapters
 from harmonic.lm.continuation import continue_texts, draw_tokens
 from harmonic.lm.grammar import DONE, Grammar
@@ -47,7 +47,9 @@ class Decoding:
 
     def __post_init__(self) -> None:
         check_choice("decoding.form", self.form, Form)
-        for option, least in (("temperature", 0.01), ("top_k", 0), ("top_p", 0.01), ("batch_size", 1), ("max_tries", 1)):
+        check_count("decoding.top_k", self.top_k, 0)
+        check_count("decoding.batch_size", self.batch_size, 1)
+        for option, least in (("temperature", 0.01), ("top_p", 0.01), ("max_tries", 1)):
             check_at_least(f"decoding.{option}", getattr(self, option), least)
         if self.exact and (self.form != "valid" or self.top_k or self.top_p < 1):
             raise BadInput("decoding.exact needs form=valid, top_k=0 and top_p=1: correct decoding.")

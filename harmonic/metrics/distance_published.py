@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from harmonic.encoding import Encoder
-from harmonic.errors import check_at_least
+from harmonic.errors import check_count
 from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.neighbours import closest
 from harmonic.schema import Schema
@@ -64,7 +64,7 @@ class PublishedNewRowSynthesis:
 
     def __post_init__(self) -> None:
         for option in ("max_rows", "holdout_rows"):
-            check_at_least(f"metrics.nrs_published.{option}", getattr(self, option), 1)
+            check_count(f"metrics.nrs_published.{option}", getattr(self, option), 1)
 
     def __call__(
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None

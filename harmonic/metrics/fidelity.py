@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import normalized_mutual_info_score
 
-from harmonic.errors import check_at_least
+from harmonic.errors import check_count
 from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.schema import Column, discrete_texts
 from harmonic.seed import derive_seed
@@ -66,7 +66,7 @@ class Fidelity:
     """2: also tells each column's shape."""
 
     def __post_init__(self) -> None:
-        check_at_least("metrics.fidelity.bins", self.bins, 2)
+        check_count("metrics.fidelity.bins", self.bins, 2)
 
     def __call__(
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None

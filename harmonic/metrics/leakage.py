@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harmonic.errors import check_at_least
+from harmonic.errors import check_count
 from harmonic.metrics.rows import check_rows
 from harmonic.seed import derive_seed
 from harmonic.table import Split
@@ -43,7 +43,7 @@ class DataLeakageTest:
     """Rows of each part that are scored."""
 
     def __post_init__(self) -> None:
-        check_at_least("metrics.dlt.max_rows", self.max_rows, 2)
+        check_count("metrics.dlt.max_rows", self.max_rows, 2)
 
     def __call__(self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: Any = None) -> dict[str, float]:
         """Differences in bits per cell by key; see the class."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.codec import RowCodec
-from harmonic.errors import check_at_least
+from harmonic.errors import check_count
 from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.schema import Schema
 from harmonic.seed import derive_seed
@@ -42,7 +42,7 @@ class PublishedDataLeakageTest:
     """Rows of each table that are scored."""
 
     def __post_init__(self) -> None:
-        check_at_least("metrics.dlt_published.max_rows", self.max_rows, 1)
+        check_count("metrics.dlt_published.max_rows", self.max_rows, 1)
 
     def __call__(self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: Any = None) -> dict[str, float]:
         """Differences and perplexities by key; see the class."""

@@ -22,7 +22,7 @@ from harmonic.codec import (
     question_key,
     wrap,
 )
-from harmonic.errors import BadInput, check_at_least
+from harmonic.errors import BadInput, check_count
 from harmonic.lm.batches import Training, plan_batches
 from harmonic.lm.grammar import DONE
 from harmonic.lm.likelihood import BATCH_TOKENS, Tokens, token_log_likelihoods
@@ -154,7 +154,7 @@ class LanguageModelEfficacy:
     """Test rows that are asked about."""
 
     def __post_init__(self) -> None:
-        check_at_least("metrics.lle.max_test_rows", self.max_test_rows, 1)
+        check_count("metrics.lle.max_test_rows", self.max_test_rows, 1)
 
     def digest_inputs(self) -> dict[str, str]:
         """SHA-256 of the files of a model that is a local folder."""

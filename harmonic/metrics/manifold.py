@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
-from harmonic.errors import BadInput, check_at_least
+from harmonic.errors import BadInput, check_count
 from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.seed import derive_seed
 from harmonic.table import Split
@@ -53,7 +53,7 @@ class AlphaPrecisionBetaRecall:
     """Rows of each kind, at most."""
 
     def __post_init__(self) -> None:
-        check_at_least("metrics.manifold.max_rows", self.max_rows, 2)
+        check_count("metrics.manifold.max_rows", self.max_rows, 2)
 
     def __call__(
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None

@@ -8,7 +8,7 @@ from scipy.stats import norm
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from xgboost import XGBClassifier
 
-from harmonic.errors import BadInput, check_at_least
+from harmonic.errors import BadInput, check_count
 from harmonic.metrics.intervals import auc_with_variance
 from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.metrics.utility import Folds, make_folds
@@ -53,8 +53,8 @@ class ClassifierTwoSampleTest:
     """Rows of each kind, at most."""
 
     def __post_init__(self) -> None:
-        check_at_least("metrics.c2st.folds", self.folds, 2)
-        check_at_least("metrics.c2st.max_rows", self.max_rows, 2 * self.folds)
+        check_count("metrics.c2st.folds", self.folds, 2)
+        check_count("metrics.c2st.max_rows", self.max_rows, 2 * self.folds)
 
     def __call__(
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None

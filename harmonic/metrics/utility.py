@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from xgboost import XGBClassifier, XGBRegressor
 
 from harmonic.encoding import EMPTY
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_count
 from harmonic.metrics.rows import check_rows
 from harmonic.seed import derive_seed
 from harmonic.table import Split
@@ -202,15 +202,21 @@ class MachineLearningEfficacy:
     max_kernel_rows: int = 15000
     """Synthetic rows above which the SVM's kernel is approximated."""
 
+    def __post_init__(self) -> None:
+        for option, least in (("folds", 2), ("tune_rows", 2), ("max_kernel_rows", 0)):
+            check_count(f"metrics.mle.{option}", getattr(self, option), least)
+
     def __call__(
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None
     ) -> dict[str, float]:
         """Scores by key; see the class.
 
         Raises:
-            BadInput: no synthetic row has a usable target.
+            BadInput: no synthetic row has a usable target, or all features are texts, which these models cannot read.
         """
         synthetic = check_rows(split, synthetic, "mle")
+        if all(column.kind == "text" for column in split.schema.features):
+            raise BadInput("mle needs a feature that is a number, a date or a category, but all are texts: leave mle out.")
         features, target = usable_rows(split, synthetic, split.encoder.features(synthetic), "synthetic")
         test_features, test_target = usable_rows(split, split.test, split.encoder.features(split.test), "test")
         is_class = split.schema.task != "regression"

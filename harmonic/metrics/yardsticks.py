@@ -98,9 +98,7 @@ class _Guesses:
 
 def _step(column: Column) -> float:
     """The distance of neighbouring values that the column can hold."""
-    if column.kind != "datetime":
-        return 10.0**-column.places
-    return 1.0 if "%S" in column.datetime_format else 60.0 if "%M" in column.datetime_format else 86_400.0
+    return float(column.moment_step) if column.kind == "datetime" else 10.0**-column.places
 
 
 def _histogram(known: np.ndarray, values: np.ndarray, step: float) -> np.ndarray:

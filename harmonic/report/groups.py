@@ -73,12 +73,17 @@ class Group:
 
 
 def by_dataset(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records by the name of their data set, in order of name; a fold of one is another, since it has other test rows."""
+    """Records by the name of their data set, in order of name; a fold of one is another, since it has other test rows.
+
+    Files of one name in several folders have a hash of their path behind it.
+    """
     found: dict[str, list[Record]] = {}
+    files = {(record.cell.dataset, _path(record)) for record in records}
+    counts = Counter(name for name, _ in files)
     for record in records:
         fold = record.config.get("dataset", {}).get("fold")
-        name = record.cell.dataset if fold is None else f"{record.cell.dataset}, fold {fold}"
-        found.setdefault(name, []).append(record)
+        name = _suffixed(record.cell.dataset, _path(record), counts[record.cell.dataset] > 1)
+        found.setdefault(name if fold is None else f"{name}, fold {fold}", []).append(record)
     return dict(sorted(found.items()))
 
 
@@ -87,10 +92,10 @@ def group(records: Sequence[Record]) -> list[Group]:
     found: dict[str, list[Record]] = {}
     for record in records:
         found.setdefault(_meaning(record), []).append(record)
-    names = [(some[0].cell.method, _model(some[0]), _rows(some[0])) for some in found.values()]
+    names = [(some[0].cell.method, _model(some[0]), rows_of(some[0])) for some in found.values()]
     counts = Counter(names)
     return [
-        Group(_name(method, meaning, counts[method, model, rows] > 1), model, rows, tuple(some))
+        Group(_suffixed(method, meaning, counts[method, model, rows] > 1), model, rows, tuple(some))
         for (method, model, rows), (meaning, some) in zip(names, found.items(), strict=True)
     ]
 
@@ -127,15 +132,21 @@ def _span(counts: Sequence[float]) -> str:
     return f"{low:g}" if low == high else f"{low:g}–{high:g}"
 
 
-def _name(method: str, meaning: str, is_shared: bool) -> str:
-    return f"{method} [{hashlib.sha256(meaning.encode()).hexdigest()[:6]}]" if is_shared else method
+def _suffixed(name: str, meaning: str, is_shared: bool) -> str:
+    """A name, with a hash of what it stands for where that is not all there is of the name."""
+    return f"{name} [{hashlib.sha256(meaning.encode()).hexdigest()[:6]}]" if is_shared else name
+
+
+def _path(record: Record) -> str:
+    return str(record.config.get("dataset", {}).get("path", ""))
 
 
 def _model(record: Record) -> str:
     return "" if record.cell.model == "none" else record.cell.model
 
 
-def _rows(record: Record) -> str:
+def rows_of(record: Record) -> str:
+    """How many rows were asked for, or `AS_TRAIN`."""
     return str(record.config["n_samples"] or record.fit.get("rows_held") or AS_TRAIN)
 
 

@@ -1,6 +1,5 @@
 """Methods over several data sets: which can be ranked together, and how."""
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,22 +52,31 @@ def standing(records: Sequence[Record], criterion: Criterion) -> Standing | None
     losses = {dataset: found for dataset, found in losses.items() if found}
     names = sorted(set().union(*losses.values()))
     best: tuple[tuple[str, ...], list[str]] = ((), [])
-    for count in range(len(losses), 1, -1):
-        for datasets in itertools.combinations(losses, count):
-            shared = [name for name in names if all(name in losses[dataset] for dataset in datasets)]
-            if len(shared) >= 2 and len(datasets) * len(shared) > len(best[0]) * len(best[1]):
-                best = (datasets, shared)
-    datasets, shared = best
+    for shared in _shared_by(losses):
+        datasets = tuple(dataset for dataset, found in losses.items() if shared <= found.keys())
+        size, largest = (len(datasets) * len(shared), len(datasets)), (len(best[0]) * len(best[1]), len(best[0]))
+        if len(datasets) >= 2 and len(shared) >= 2 and size > largest:
+            best = (datasets, sorted(shared))
+    datasets, ranked = best
     if not datasets:
         return None
-    ranking = rank({name: [losses[dataset][name] for dataset in datasets] for name in shared})
+    ranking = rank({name: [losses[dataset][name] for dataset in datasets] for name in ranked})
     return Standing(
         criterion,
         ranking,
         datasets,
         tuple(dataset for dataset in losses if dataset not in datasets),
-        tuple(name for name in names if name not in shared),
+        tuple(name for name in names if name not in ranked),
     )
+
+
+def _shared_by(losses: Mapping[str, Mapping[str, float]]) -> list[frozenset[str]]:
+    """The methods that some of the data sets have in common, each set of them once, larger ones first, then by name."""
+    sets: set[frozenset[str]] = set()
+    for found in losses.values():
+        own = frozenset(found)
+        sets |= {own} | {own & other for other in sets}
+    return sorted(sets, key=lambda shared: (-len(shared), sorted(shared)))
 
 
 def _losses(records: Sequence[Record], criterion: Criterion) -> Mapping[str, float]:

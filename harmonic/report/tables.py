@@ -10,7 +10,7 @@ import pandas as pd
 
 from harmonic.record import Record
 from harmonic.report.entries import FAILED, HOLE, summarise
-from harmonic.report.groups import Group, by_dataset, group
+from harmonic.report.groups import AS_TRAIN, Group, by_dataset, group, rows_of
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,12 @@ def _holdout_line(records: Sequence[Record], scores: Sequence[Score]) -> dict[st
 
 
 def holdout_values(records: Sequence[Record]) -> dict[int, dict[str, float]]:
-    """Seed to all scores of a data set, of which those of the real hold-out are the same in whatever method's record."""
+    """Seed to all scores of a data set, of which only those of real rows mean anything: they are no method's.
+
+    Those that stand beside as many synthetic rows (`shapes_real`) are of records of as many rows as train has, if there are.
+    """
     by_seed: dict[int, dict[str, float]] = {}
-    for record in records:
+    for record in sorted(records, key=lambda record: rows_of(record) == AS_TRAIN):
         if record.values:
             by_seed.setdefault(record.cell.seed, {}).update(record.values)
     return by_seed

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harmonic.build import TARGET, build, target_of
-from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.errors import BadInput, check_at_least, check_choice, check_count
 from harmonic.record import Cell, Record
 from harmonic.store import check_writable
 from harmonic.tracking import apart, view
@@ -47,7 +47,7 @@ class Wandb:
 
     def __post_init__(self) -> None:
         check_choice("logger.mode", self.mode, Mode)
-        check_at_least("logger.table_rows", self.table_rows, 0)
+        check_count("logger.table_rows", self.table_rows, 0)
         check_at_least("logger.timeout_s", self.timeout_s, 1)
         apart.check_installed("W&B", "wandb")
 

@@ -1,6 +1,7 @@
 """Machine learning efficacy. Oracles: hand computation, scikit-learn's own search, floors and ceilings, repetition."""
 
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,16 @@ class Fixed:
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         return features[:, 1:]
+
+
+def test_texts_alone_predict_nothing(one_sentence: Callable[..., None]) -> None:
+    """Oracle: the rule for what a user can cause."""
+    table = pd.DataFrame({"note": [f"note {row}" for row in range(200)], "y": ["a", "b"] * 100})
+    table = coerce(table, infer_schema(table), "notes")
+    split = Split("notes", table.attrs["schema"], table, table, table)
+    with pytest.raises(BadInput) as error:
+        MachineLearningEfficacy()(split, table, seed=0)
+    one_sentence(error.value, "all are texts", "leave mle out")
 
 
 def test_scores_by_hand() -> None:

@@ -57,6 +57,16 @@ def test_a_fold_is_another_data_set():
     assert list(by_dataset([fold, record("smote")])) == ["german", "german, fold 3"]
 
 
+def test_files_of_one_name_are_two_data_sets():
+    """Oracle: the paths; records of one file stay together."""
+    one, other = (configured(dataset={"path": f"{folder}/train.csv"}) for folder in "ab")
+    found = by_dataset([one, other, one])
+    assert len(found) == 2
+    assert sorted(map(len, found.values())) == [1, 2]
+    assert all(name.startswith("german [") for name in found)
+    assert list(by_dataset([one, one])) == ["german"]
+
+
 def test_seeds_and_failures_are_counted():
     """Oracle: by hand."""
     (row,) = group(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.encoding import EMPTY
-from harmonic.errors import BadInput, check_at_least
+from harmonic.errors import BadInput, check_count
 from harmonic.metrics.attacks.cells import cell_codes
 from harmonic.metrics.rows import check_rows
 from harmonic.schema import Schema
@@ -75,7 +75,7 @@ class Anonymeter:
 
     def __post_init__(self) -> None:
         for option in ("n_attacks", "n_columns", "max_secrets"):
-            check_at_least(f"anonymeter.{option}", getattr(self, option), 1)
+            check_count(f"anonymeter.{option}", getattr(self, option), 1)
 
     def __call__(
         self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: object | None = None

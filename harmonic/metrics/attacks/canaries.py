@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harmonic.errors import BadInput, check_at_least
+from harmonic.errors import BadInput, check_count
 from harmonic.metrics.rows import check_rows
 from harmonic.neighbours import closest, nearest
 from harmonic.schema import Column
@@ -64,11 +64,11 @@ class Canaries:
 
     def __post_init__(self) -> None:
         for count in self.counts:
-            check_at_least("canaries.counts", count, 1)
+            check_count("canaries.counts", count, 1)
         if len(set(self.counts)) < len(self.counts):
             raise BadInput(f"canaries.counts must differ from one another, but are {list(self.counts)}: leave one out.")
         for option in ("per_count", "candidates", "max_rows"):
-            check_at_least(f"canaries.{option}", getattr(self, option), 1)
+            check_count(f"canaries.{option}", getattr(self, option), 1)
 
     def __call__(self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: Any = None) -> dict[str, float]:
         """Mean exposures by key; see the class."""
@@ -127,6 +127,8 @@ def _anywhere(column: Column, known: pd.Series, n: int, rng: np.random.Generator
     numbers = column.numbers(known)
     low, high = np.nanmin(numbers), np.nanmax(numbers)
     steps = round((high - low) * 10**column.places)
+    if steps >= np.iinfo(np.int64).max:  # more than can be told apart: any number will do
+        return column.from_numbers(rng.uniform(low, high, n))
     return column.from_numbers(low + rng.integers(0, steps + 1, n) / 10**column.places)
 
 

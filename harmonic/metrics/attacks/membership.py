@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harmonic.errors import check_at_least
+from harmonic.errors import check_count
 from harmonic.metrics.attacks.audit import Audit
 from harmonic.metrics.attacks.classifier import classifier
 from harmonic.metrics.attacks.density import domias, gen_lra
@@ -72,7 +72,7 @@ class MembershipInference:
 
     def __post_init__(self) -> None:
         for option in ("max_members", "max_scored"):
-            check_at_least(f"metrics.mia.{option}", getattr(self, option), 2)
+            check_count(f"metrics.mia.{option}", getattr(self, option), 2)
 
     def __call__(self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: Any = None) -> dict[str, float]:
         """Areas and shares by key; see the class."""

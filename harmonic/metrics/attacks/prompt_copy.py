@@ -70,6 +70,10 @@ class PromptCopy:
     tail: float = 0.02
     """The quantile of the hold-out's distances to train below which a shown row counts as exposed."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.tail <= 1:
+            raise BadInput(f"metrics.prompt_copy.tail must lie between 0 and 1, but is {self.tail}: correct it.")
+
     def __call__(self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: Any = None) -> dict[str, float]:
         """Shares by key; see the class."""
         if not hasattr(synthesizer, "prompt_rows"):

@@ -14,7 +14,8 @@ from baselines.holdout import Holdout
 from baselines.independent import Independent
 from baselines.smote import Smote
 from harmonic.errors import BadInput
-from harmonic.metrics.attacks.canaries import Canaries, draw_candidates, exposure
+from harmonic.metrics.attacks.canaries import Canaries, _anywhere, draw_candidates, exposure
+from harmonic.schema import Column
 from harmonic.table import coerce, schema_of
 from tests.metrics.splits import split_of
 
@@ -234,3 +235,11 @@ def test_an_option_that_is_none(options, one_sentence):
     with pytest.raises(BadInput) as error:
         Canaries(**options)
     one_sentence(error.value, f"canaries.{next(iter(options))}")
+
+
+def test_more_numbers_than_an_integer_counts():
+    """Oracle: the column's range, which has 8e19 steps."""
+    column = Column("x", "decimal", "float64", places=10, low=1e-9, high=8e9)
+    drawn = _anywhere(column, pd.Series([1e-9, 8e9]), 1000, np.random.default_rng(0))
+    assert drawn.between(1e-9, 8e9).all()
+    assert drawn.std() == pytest.approx(8e9 / np.sqrt(12), rel=0.1)
