@@ -1,15 +1,17 @@
 """Instructions put together: which examples, in which order of columns, as which text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from harmonic.codec import Instruction, RowCodec, Segments, instruction
+from harmonic.codec import Instruction, RowCodec, RowTexts, Segments, instruction, wrap
 from harmonic.dependencies import Links
 from harmonic.examples import Cells, Examples, crossed, draw_parents
+from harmonic.lm.batches import Training, plan_batches
 from harmonic.lm.decoding import Prompt
+from harmonic.neighbours import Groups
 from harmonic.seed import derive_seed
 
 Order = Literal["shuffled", "fixed"]
@@ -58,3 +60,45 @@ class Composer:
     def training(self, examples: Cells, answer: Sequence[str], columns: Sequence[int]) -> Instruction:
         """What the model is to learn: the instruction, and a row in answer."""
         return Instruction(self.text(examples, columns), self.codec.row(answer, columns))
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """What a table teaches: a row of each group behind examples of the others, put together anew for each epoch."""
+
+    composer: Composer
+    cells: RowTexts
+    groups: Groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def bare(self, number: int, seed: int, epoch: int) -> Instruction:
+        """The instruction of a group, without the dialogue form."""
+        examples = self.composer.make(self.cells, self.groups.neighbours[number], seed, "epoch", epoch, number)
+        answer = self.cells[self.groups.anchors[number]]
+        return self.composer.training(examples, answer, self.composer.columns(seed, "epoch", epoch, number))
+
+    def wrapped(self, number: int, seed: int, epoch: int) -> Instruction:
+        """The same in the dialogue form, as a model is fine-tuned on it."""
+        bare = self.bare(number, seed, epoch)
+        return Instruction(wrap(bare.prompt), bare.answer)
+
+    def of_epoch(self, seed: int, epoch: int = 0) -> Iterator[Instruction]:
+        """All of an epoch, bare, in the order of the groups."""
+        return (self.bare(number, seed, epoch) for number in range(len(self)))
+
+    def plan(self, training: Training, seed: int) -> list[tuple[int, np.ndarray]]:
+        """The batches of a recipe: epoch and numbers of the groups."""
+        return plan_batches(self._lengths(), training, derive_seed(seed, "batches"))
+
+    def batches(self, training: Training, seed: int) -> Iterator[list[Instruction]]:
+        """The instructions of those batches, wrapped."""
+        for epoch, numbers in self.plan(training, seed):
+            yield [self.wrapped(int(number), seed, epoch) for number in numbers]
+
+    def _lengths(self) -> np.ndarray:
+        """Characters of each, which no order of columns changes, float64, shape (m,); of crossovers the mean."""
+        rows = self.cells.lengths.sum(axis=1, dtype=np.int64)
+        shown = rows[self.groups.neighbours]
+        return rows[self.groups.anchors] + shown.sum(axis=1) * self.composer.k / shown.shape[1]

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from harmonic.budget import Budget, check_budget, check_minutes
-from harmonic.codec import MAX_EXAMPLES, Instruction, RowCodec, RowStyle, RowTexts, Segments, frequent_segments, wrap
+from harmonic.codec import MAX_EXAMPLES, RowCodec, RowStyle, RowTexts, Segments, frequent_segments, wrap
 from harmonic.conditions import Conditions
 from harmonic.dependencies import Links
 from harmonic.distributed import place
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice, check_count
 from harmonic.examples import SMALLEST_POOL, Cells, Examples, Source, default_pool
-from harmonic.instructions import Composer, Order
+from harmonic.instructions import Composer, Instructions, Order
 from harmonic.lm import load
-from harmonic.lm.batches import Training, plan_batches
+from harmonic.lm.batches import Training
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
@@ -144,14 +144,13 @@ class Harmonic:
         self.start(train, seed)
         recipe = self.training.for_context(self.model)
         training = within_memory(
-            recipe, self.model, self.encoder, self.compute, lambda chosen: next(iter(self.planned_batches(chosen, seed)))
+            recipe, self.model, self.encoder, self.compute, lambda chosen: next(self.instructions.batches(chosen, seed))
         )
-        batches = self._plan(training, seed)
         losses, run = fine_tune(
             self.model,
             self.encoder,
-            batches,
-            lambda epoch, number: self._training_instruction(number, seed, epoch),
+            self.instructions.plan(training, seed),
+            lambda epoch, number: self.instructions.wrapped(number, seed, epoch),
             training,
             self.compute,
             seed=derive_seed(seed, "dropout"),
@@ -262,15 +261,6 @@ class Harmonic:
         rng = np.random.default_rng(derive_seed(seed, "max_instructions"))
         return np.sort(rng.choice(groups, most, replace=False))
 
-    def training_instructions(self, seed: int, epoch: int = 0) -> Iterator[Instruction]:
-        """The instructions of one epoch, without the dialogue form, in the order of the table; needs `prepare`."""
-        return (self._bare_instruction(number, seed, epoch) for number in range(len(self.groups)))
-
-    def planned_batches(self, training: Training, seed: int) -> Iterator[list[Instruction]]:
-        """The batches that `fit` trains on under a recipe, in the dialogue form; needs `prepare`."""
-        for epoch, numbers in self._plan(training, seed):
-            yield [self._training_instruction(int(number), seed, epoch) for number in numbers]
-
     def sampling_prompts(self, n: int, seed: int) -> Iterator[Segments]:
         """The prompts of the first n tries, without the dialogue form; needs `prepare`.
 
@@ -320,6 +310,11 @@ class Harmonic:
         row = self.codec.read(text)
         self.rewriting.check(row)
         return row
+
+    @property
+    def instructions(self) -> Instructions:
+        """What the model is fine-tuned on; needs `prepare`."""
+        return Instructions(self.composer, self.cells, self.groups)
 
     @property
     def prompter(self) -> Prompter:
@@ -514,15 +509,6 @@ class Harmonic:
         self.limits, self.report = Limits(**state["limits"]), state["report"]
         return self
 
-    def _bare_instruction(self, number: int, seed: int, epoch: int) -> Instruction:
-        examples = self.composer.make(self.cells, self.groups.neighbours[number], seed, "epoch", epoch, number)
-        answer = self.cells[self.groups.anchors[number]]
-        return self.composer.training(examples, answer, self.composer.columns(seed, "epoch", epoch, number))
-
-    def _training_instruction(self, number: int, seed: int, epoch: int) -> Instruction:
-        bare = self._bare_instruction(number, seed, epoch)
-        return Instruction(wrap(bare.prompt), bare.answer)
-
     def prompt(self, number: int, seed: int) -> Prompt:
         """What the model is shown of train at try `number`."""
         prompter = self.prompter
@@ -532,16 +518,6 @@ class Harmonic:
         """The train rows whose cells the prompt of try `number` shows, int64, shape (k,) or (pool,)."""
         prompter = self.prompter
         return prompter.shown(number, seed, prompter.train)
-
-    def _plan(self, training: Training, seed: int) -> list[tuple[int, np.ndarray]]:
-        """Every batch of `fit` under a recipe."""
-        return plan_batches(self._instruction_lengths(), training, derive_seed(seed, "batches"))
-
-    def _instruction_lengths(self) -> np.ndarray:
-        """Characters of each instruction, which no order of columns changes, float64, shape (m,); of crossovers the mean."""
-        rows = self.cells.lengths.sum(axis=1, dtype=np.int64)
-        shown = rows[self.groups.neighbours]
-        return rows[self.groups.anchors] + shown.sum(axis=1) * self.k / shown.shape[1]
 
     def _limits(self) -> Limits:
         """A quarter more than the longest row and the longest value of train."""

@@ -100,7 +100,7 @@ def measure(rows: int, queries: int, batches: int, seed: int) -> dict[str, Any]:
     training = harmonic.training.for_context(harmonic.model)
     tokens = made = 0
     with stages.stage("stream"):
-        for _, batch in zip(range(batches), harmonic.planned_batches(training, seed), strict=False):
+        for _, batch in zip(range(batches), harmonic.instructions.batches(training, seed), strict=False):
             tokens += int(collate(batch, harmonic.encoder, training)["lengths"].sum())
             made += len(batch)
     stages.costs["stream"] |= {"instructions": made, "tokens": tokens}

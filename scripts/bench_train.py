@@ -218,7 +218,7 @@ class _Bench:
 
     def order(self, seed: int) -> None:
         """Lay out the batches of a seed; texts are made and cut here, but ours cuts them again as it trains."""
-        batches = list(self.harmonic.planned_batches(self.training, seed))
+        batches = list(self.harmonic.instructions.batches(self.training, seed))
         self.instructions = [item for batch in batches for item in batch]
         encode = self.encoder.encode
         self.prompts = [encode(item.prompt) for item in self.instructions]

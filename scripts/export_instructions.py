@@ -49,7 +49,7 @@ def export(dataset: str, method: str, what: str, seed: int) -> list[dict[str, ob
     train = load_dataset(dataset, seed=seed).train
     harmonic.prepare(train, seed)
     if what == "training":
-        pairs = [("".join(item.prompt), "".join(item.answer)) for item in harmonic.training_instructions(seed)]
+        pairs = [("".join(item.prompt), "".join(item.answer)) for item in harmonic.instructions.of_epoch(seed)]
     else:
         pairs = [("".join(prompt), "") for prompt in harmonic.sampling_prompts(len(train), seed)]
     return [

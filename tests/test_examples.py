@@ -57,9 +57,9 @@ def test_each_cell_of_a_crossover_is_that_of_any_row_of_the_group():
 
 def test_crossovers_are_drawn_anew_in_each_epoch_and_alike_for_a_seed(easy_table):
     one, again = (
-        Harmonic(k=3, pool=5, order="fixed").prepare(easy_table, seed=0).training_instructions(0, epoch) for epoch in (0, 0)
+        Harmonic(k=3, pool=5, order="fixed").prepare(easy_table, seed=0).instructions.of_epoch(0, epoch) for epoch in (0, 0)
     )
-    other = Harmonic(k=3, pool=5, order="fixed").prepare(easy_table, seed=0).training_instructions(0, 1)
+    other = Harmonic(k=3, pool=5, order="fixed").prepare(easy_table, seed=0).instructions.of_epoch(0, 1)
     texts = [["".join(item.prompt) for item in items] for items in (one, again, other)]
     assert texts[0] == texts[1]
     assert sum(a == b for a, b in zip(texts[0], texts[2], strict=True)) < len(easy_table) / 4

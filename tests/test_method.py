@@ -132,9 +132,9 @@ def test_k_must_be_smaller_than_the_table(easy_table, one_sentence, k):
 def test_fewer_instructions_on_request(easy_table):
     """Oracle: invariant: a subset of all groups, drawn by the seed, in the table's order."""
     whole = prepared(easy_table)
-    every = texts(item.prompt for item in whole.training_instructions(0))
+    every = texts(item.prompt for item in whole.instructions.of_epoch(0))
     some = prepared(easy_table, max_instructions=7)
-    chosen = texts(item.prompt for item in some.training_instructions(0))
+    chosen = texts(item.prompt for item in some.instructions.of_epoch(0))
     assert len(chosen) == 7
     assert set(chosen) <= set(every)
     assert list(some.groups.anchors) == sorted(some.groups.anchors)
@@ -153,7 +153,7 @@ def test_an_instruction_shows_the_neighbours_and_answers_with_the_row(easy_table
     ]
     target = list(easy_table.columns).index("label")
     assert target == 2  # in the middle: order=fixed keeps the table's order, as the published code does
-    for number, item in enumerate(harmonic.training_instructions(0)):
+    for number, item in enumerate(harmonic.instructions.of_epoch(0)):
         one, two, three = (written[row] for row in harmonic.groups.neighbours[number])
         shown = f"\nExample one: {one}\nExample two: {two}\nExample three: {three}\nGenerate one sample: "
         assert "".join(item.prompt).endswith(f"based on these 3 examples.{shown}")
@@ -164,11 +164,11 @@ def test_an_instruction_shows_the_neighbours_and_answers_with_the_row(easy_table
 def test_shuffled_columns_are_shared_within_an_instruction_and_new_in_each(easy_table):
     """Oracle: invariant: one order per instruction and epoch, the target last, and the same rows as in fixed order."""
     harmonic = prepared(easy_table, order="shuffled")
-    fixed = list(prepared(easy_table).training_instructions(0))
+    fixed = list(prepared(easy_table).instructions.of_epoch(0))
     orders = []
     for epoch in (0, 1, 0):
         orders.append([])
-        for number, item in enumerate(harmonic.training_instructions(0, epoch)):
+        for number, item in enumerate(harmonic.instructions.of_epoch(0, epoch)):
             answer = json.loads("".join(item.answer))
             examples = [json.loads(line.partition(": ")[2]) for line in "".join(item.prompt).splitlines()[1:-1]]
             assert {tuple(row) for row in examples} == {tuple(answer)}
@@ -183,7 +183,7 @@ def test_shuffled_columns_are_shared_within_an_instruction_and_new_in_each(easy_
 def test_each_kept_group_prompts_equally_often(easy_table):
     """Oracle: counts: in three laps each training prompt three times, in another order each lap; no answer is shown."""
     harmonic = prepared(easy_table)
-    trained = texts(item.prompt for item in harmonic.training_instructions(0))
+    trained = texts(item.prompt for item in harmonic.instructions.of_epoch(0))
     shown = texts(harmonic.sampling_prompts(120, seed=5))
     assert Counter(shown) == Counter(trained * 3)
     laps = [shown[:40], shown[40:80], shown[80:]]
@@ -432,7 +432,7 @@ def test_so_much_of_a_table_is_read(easy_table, quick_harmonic, least_read, step
     training = dataclasses.replace(backbone.training, epochs=9, min_steps=0, max_steps=3, batch_size=8)
     model = prepared(easy_table, model=dataclasses.replace(backbone, training=training), least_read=least_read)
     assert model.training == dataclasses.replace(training, max_steps=steps)
-    assert len(list(model.planned_batches(model.training, seed=0))) == steps
+    assert len(list(model.instructions.batches(model.training, seed=0))) == steps
     endless = dataclasses.replace(backbone, training=dataclasses.replace(training, max_steps=None))
     assert prepared(easy_table, model=endless, least_read=least_read).training.max_steps is None
     smoke = Harmonic(model.backbone, least_read=least_read, budget="smoke").prepare(easy_table, seed=0)

@@ -120,7 +120,7 @@ class Workload:
         """The batch of median size and the largest, padding counted."""
         order = np.argsort([len(batch) * max(batch) for batch in self.lengths], kind="stable")
         wanted = [int(order[len(order) // 2]), int(order[-1])]
-        planned = itertools.islice(self.harmonic.planned_batches(self.training, self.fit_seed), max(wanted) + 1)
+        planned = itertools.islice(self.harmonic.instructions.batches(self.training, self.fit_seed), max(wanted) + 1)
         found = {number: batch for number, batch in enumerate(planned) if number in wanted}
         return [found[number] for number in wanted]
 
@@ -157,7 +157,7 @@ def workload(harmonic: Harmonic, train: pd.DataFrame, n: int, *, fit_seed: int, 
         training = training.for_context(blueprint.model)
     count = _Counter(blueprint)
     lengths, loss_tokens = [], []
-    for batch in harmonic.planned_batches(training, fit_seed):
+    for batch in harmonic.instructions.batches(training, fit_seed):
         answers = [count(item.answer) + 1 for item in batch]
         lengths.append([count(item.prompt) + answer for item, answer in zip(batch, answers, strict=True)])
         loss_tokens.append(_loss_places(lengths[-1], answers) if training.loss_on == "answer" else max(lengths[-1]) - 1)
