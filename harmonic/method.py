@@ -480,7 +480,10 @@ class Harmonic:
     def nearest_train_rows(
         self, rows: pd.DataFrame, own: np.ndarray | None = None, withheld: np.ndarray | None = None
     ) -> np.ndarray:
-        """The train rows whose cells `log_likelihood` shows with each row, nearest first, int64, (n, k) or (n, pool)."""
+        """The train rows whose cells `log_likelihood` shows with each row, nearest first, int64, (n, k) or (n, pool).
+
+        Nearest as the model sees the rows (`harmonic.rewriting`); the groups of `fit` are of the rows as they are.
+        """
         encoder = Encoder.fit(self.train, self.schema)
         left = np.setdiff1d(np.arange(len(self.train)), [] if withheld is None else withheld)
         places = None if own is None else np.searchsorted(left, own)
