@@ -34,6 +34,8 @@ LEDGER = "HARMONIC_LEDGER"
 
 single: list[Any] = []
 """The records of a run that is no sweep."""
+results: list[Path] = []
+"""The folder they are in."""
 
 OmegaConf.register_new_resolver("workers", env.workers, replace=True)
 
@@ -61,7 +63,7 @@ def main(config: DictConfig) -> None:
         cells = cells[:1]  # the references are the work of one process
     records: list[Any] = []
     for cell in cells:
-        log.info("%s, seed %d", cell["names"]["method"], plain["seed"])
+        log.info("%s, seed %s", cell["names"]["method"], plain["seed"])
         record = run_cell(cell, not records)
         records.append(record)
         if record.error:
@@ -75,6 +77,7 @@ def main(config: DictConfig) -> None:
         _tell(job.job.num, records)
     elif leads():
         single.extend(records)
+        results.append(Path(plain["results_dir"]))
 
 
 def _cells(plain: dict[str, Any], choices: dict[str, str]) -> list[dict[str, Any]]:
@@ -152,6 +155,14 @@ def _reason(error: Exception) -> str | None:
     return None
 
 
+def _folders(records: list[Any]) -> list[str]:
+    """Where the rows of a run that is no sweep are, or the record that says why there are none."""
+    if not single:
+        return []
+    folder, error = records[0].cell.folder(results[0]), records[0].error
+    return [f"\nrecord: {folder / 'record.json'}" if error else f"\nrows: {folder / 'synthetic.csv'}"]
+
+
 def run() -> int:
     """`main` with every error a user can cause as one line; returns the exit status."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -176,6 +187,8 @@ def run() -> int:
         from harmonic.report.tables import summary
 
         print(summary(records))
+        for folder in _folders(records):
+            print(folder)
     return status or int(any(record.error for record in records))
 
 

@@ -18,9 +18,15 @@ def read_arguments(arguments: Sequence[str], defaults: Mapping[str, Any], requir
         defaults: name to default; an int takes whole numbers of at least 0, a float numbers, a bool true or false.
         required: names that must be given, and not be empty.
 
+    Under --help the script's docstring and the options are printed, and the script ends.
+
     Raises:
         BadInput: an option that there is not, one without a value, a value of another type, or one that is missing.
     """
+    if {"-h", "--help"} & set(arguments):
+        print((sys.modules["__main__"].__doc__ or "").strip())
+        print("\noptions: " + ", ".join(f"{name}={default}" for name, default in defaults.items()))
+        raise SystemExit(0)
     given = dict(argument.partition("=")[::2] for argument in arguments)
     unknown = sorted(set(given) - set(defaults))
     if unknown:

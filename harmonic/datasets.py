@@ -154,7 +154,7 @@ class File:
     task: Task | None = None
     """From the target's values if not given."""
     description: str = ""
-    columns: Corrections = field(default_factory=dict)
+    columns: Corrections | None = None
     """Corrections to the inferred schema, as in `infer_schema`."""
     drop: Sequence[str] = ()
     constraints: Sequence[str] = ()
@@ -284,6 +284,9 @@ def _arrange(frame: pd.DataFrame, target: str | None, drop: Sequence[str], sourc
             f"{', …' if len(kept) > 8 else ''}: set dataset.target to one of them."
         )
     if len(kept) < 2:
+        sign = next((sign for sign in (";", "\t") if sign in str(frame.columns[0])), None)
+        if sign:
+            raise BadInput(f"{source} must have commas between its cells, but its header has {sign!r}: save it with commas.")
         raise BadInput(f"{source} must hold a target and one feature or more, but holds {len(kept)} columns: add some.")
     return frame[kept]
 
@@ -297,7 +300,7 @@ def _schema(dataset: Folder | Bundled | File, frame: pd.DataFrame, name: str, so
             f"first in row {int(empty.to_numpy().argmax()) + 1}: fill them or delete those rows."
         )
     about = dataset.description or name
-    columns = {str(name): fix for name, fix in dataset.columns.items()}
+    columns = {str(name): fix for name, fix in (dataset.columns or {}).items()}
     schema = infer_schema(frame, target=target, task=dataset.task, description=about, columns=columns, source=source)
     for text in dataset.constraints:
         Constraint.of(text, schema)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.constraints import broken
+from harmonic.infer import printable
 from harmonic.schema import DISCRETE_KINDS, Column, Schema, discrete_texts
 from harmonic.table import Split
 
@@ -58,7 +59,8 @@ def summarise(hygiene: dict[str, Any]) -> list[str]:
             rows = hygiene["rows"][part]
             lines.append(f"{copies['count']} of {rows} {part} rows ({copies['share']:.2%}) stand in train too")
     if hygiene["id_like"]:
-        lines.append(f"no value occurs twice, a key rather than a feature (dataset.drop it?): {_names(hygiene['id_like'])}")
+        keys = _names(hygiene["id_like"])
+        lines.append(f"no value occurs twice, a key whose very values may be written (dataset.drop it?): {keys}")
     if hygiene["near_constant"]:
         lines.append(f"one value in {NEAR_CONSTANT_SHARE:.0%} of train or more: {_names(hygiene['near_constant'])}")
     for part, columns in hygiene["unseen_categories"].items():
@@ -78,7 +80,7 @@ def summarise(hygiene: dict[str, Any]) -> list[str]:
 
 def _names(names: list[str], separator: str = ", ") -> str:
     more = len(names) - SHOWN
-    return separator.join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return separator.join(map(printable, names[:SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
 def _row_keys(table: pd.DataFrame, schema: Schema) -> np.ndarray:

@@ -106,7 +106,7 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str =
 
 def describe(schema: Schema) -> str:
     """A line per column, for the log: name, kind, and what it may hold."""
-    names = list(map(_shown, schema.names))
+    names = list(map(printable, schema.names))
     width = max(map(len, names))
     lines = zip(names, schema.columns, strict=True)
     return "\n".join(f"  {name:<{width}}  {_describe(column, schema)}" for name, column in lines)
@@ -114,7 +114,7 @@ def describe(schema: Schema) -> str:
 
 def _describe(column: Column, schema: Schema) -> str:
     if column.kind in DISCRETE_KINDS:
-        shown = ", ".join(map(_shown, column.categories[:5])) + (", …" if len(column.categories) > 5 else "")
+        shown = ", ".join(map(printable, column.categories[:5])) + (", …" if len(column.categories) > 5 else "")
         domain = f"{column.kind} of {len(column.categories)}: {shown}"
     elif column.kind == "datetime":
         low, high = (
@@ -149,7 +149,7 @@ def _check_corrections(corrections: Mapping[str, Mapping[str, Any]], train: pd.D
             )
 
 
-def _shown(text: str) -> str:
+def printable(text: str) -> str:
     """A table's own text for a terminal, which must not obey it."""
     return text if text.isprintable() else repr(text)[1:-1]
 
@@ -174,7 +174,8 @@ def _check_varies(values: pd.Series, name: str, is_target: bool, source: str) ->
     distinct = values.nunique(dropna=is_target)
     if distinct > 1:
         return
-    held = f"one value ({values.iloc[0]!r})" if distinct else "no value"
+    first = values.iloc[0]
+    held = f"one value ({first.item() if isinstance(first, np.generic) else first!r})" if distinct else "no value"
     if is_target:
         raise BadInput(
             f"{source}, target {name!r} must have two classes or more, but holds {held} in all {len(values)} rows."

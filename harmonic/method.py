@@ -98,9 +98,8 @@ class Harmonic:
         budget: Budget | None = None,
         max_minutes: float | None = None,
     ) -> None:
-        check_count("method.k", k, 1)
-        if k > MAX_EXAMPLES:
-            raise BadInput(f"method.k must be {MAX_EXAMPLES} at most, but is {k}: lower it.")
+        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_EXAMPLES:
+            raise BadInput(f"method.k must be a whole number between 1 and {MAX_EXAMPLES}, but is {k!r}: correct it.")
         check_choice("method.examples", examples, Examples)
         if pool is not None:
             check_count("method.pool", pool, 1)
@@ -292,10 +291,13 @@ class Harmonic:
             work_dir: where shards are kept, a folder of this call's own: another call would take them for its rows.
             conditions: n rows of some columns, which the rows returned hold as they are; an empty cell is no condition.
         """
+        if not hasattr(self, "model"):
+            raise BadInput("a method must be fitted or loaded before it writes rows: call fit or load first.")
         if conditions is not None:
             if len(conditions) != n:
                 raise BadInput(f"conditions must have a row for each of the {n} wanted, but has {len(conditions)}.")
             return self._complete(conditions, "conditions", seed, work_dir, empty=True)
+        check_count("n", n, 1)
         writer = self.writer(self.sampling.decoding, seed)
         source = self._source(writer, n, seed, work_dir)
         made = self._passes.run(writer, n, source, work_dir)
@@ -366,12 +368,13 @@ class Harmonic:
         holes = table.isna().any(axis=1).to_numpy()
         schema = self.rewriting.schema
         if not holes.any():
-            return coerce(table, schema, "the table")
+            return coerce(table, schema, "the table").set_axis(table.index)[list(table.columns)]
         drawn = self._complete(table[holes], "the table", seed, work_dir, empty=False)
         self.prompt_rows = self.prompt_drawn = None
         whole = coerce(table[~holes], schema, "the table")
         places = np.argsort(np.concatenate([np.flatnonzero(~holes), np.flatnonzero(holes)]))
-        return schema.restore_dtypes(pd.concat([whole, drawn]).iloc[places])
+        filled = schema.restore_dtypes(pd.concat([whole, drawn]).iloc[places])
+        return filled.set_axis(table.index)[list(table.columns)]
 
     def _complete(self, known: pd.DataFrame, name: str, seed: int, work_dir: Path | None, *, empty: bool) -> pd.DataFrame:
         """Whole rows that hold the cells that are known of them."""
@@ -493,16 +496,19 @@ class Harmonic:
         near = self.rewriting.write(rows)
         return left[mixed_neighbours(encoder, near, train, size, within_class=within, own=places, search=search)]
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         load.save(self.model, self.encoder.tokenizer, folder / "model")
         save_table(self.rewriting.read(self.train), folder)
         np.savez(folder / "groups.npz", **asdict(self.groups))
         state = {"limits": asdict(self.limits), "report": self.report}
         (folder / "method.json").write_text(json.dumps(state, indent=1))
 
-    def load(self, folder: Path) -> Self:
+    def load(self, folder: Path | str) -> Self:
         """Take up what `save` wrote."""
+        folder = Path(folder)
         state = json.loads((folder / "method.json").read_text())
         self._take(load_table(folder))
         with np.load(folder / "groups.npz") as arrays:

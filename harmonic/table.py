@@ -22,10 +22,30 @@ from harmonic.schema import DISCRETE_KINDS, Column, Schema, attach, discrete_tex
 
 
 def schema_of(table: pd.DataFrame) -> Schema:
-    """The schema a table carries; inferred from its values if it carries none (a DataFrame of the user's own)."""
-    if isinstance(table.attrs.get("schema"), Schema):
-        return table.attrs["schema"]
+    """The schema a table carries, if it is still the table's; else one that is inferred from its values.
+
+    pandas hands `attrs` on to whatever is made of a table: one with other columns, values of another kind, or numbers that
+    mostly lie beyond a column's range has a schema of its own.
+    """
+    carried = table.attrs.get("schema")
+    if isinstance(carried, Schema) and _fits(table, carried):
+        return carried
     return infer_schema(table)
+
+
+def _fits(table: pd.DataFrame, schema: Schema) -> bool:
+    try:
+        coerce(table, schema, "")
+    except BadInput:
+        return False
+    return all(_lies_within(table[column.name], column) for column in schema.columns if column.is_numeric)
+
+
+def _lies_within(values: pd.Series, column: Column) -> bool:
+    numbers = column.numbers(values.dropna())
+    low = -np.inf if column.low is None else column.low
+    high = np.inf if column.high is None else column.high
+    return not len(numbers) or float(((numbers >= low) & (numbers <= high)).mean()) >= 0.5
 
 
 def coerce(frame: pd.DataFrame, schema: Schema, source: str) -> pd.DataFrame:

@@ -90,7 +90,8 @@ def losses_by_column(split: Split, table: pd.DataFrame, rows: int = 0) -> pd.Ser
     test_features, test_labels = usable_rows(split, sides[1], judged, "test")
     everything = np.ones(len(names), dtype=bool)
     single = {name: np.asarray(names) == name for name in names}
-    chosen = {"all": everything} | single | {f"without {name}": ~alone for name, alone in single.items()}
+    others = {f"without {name}": ~alone for name, alone in single.items() if not alone.all()}
+    chosen = {"all": everything} | single | others
     classes = range(len(split.schema[split.schema.target].categories))
 
     def loss(columns: np.ndarray) -> float:

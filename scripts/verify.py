@@ -56,7 +56,9 @@ def main(arguments: list[str]) -> int:
         print("\ninterrupted; with cache_dir=… the same command goes on from what is there", file=sys.stderr)
         return 130
     wrong = sum(not finding.holds for finding in findings)
-    print(f"{len(findings)} records, {len(findings) - wrong} hold, {wrong} do not")
+    partly = sum(bool(finding.unchecked) for finding in findings)
+    told = f"; of {partly} not everything was checked" if partly else ""
+    print(f"{len(findings)} records, {len(findings) - wrong} hold, {wrong} do not{told}")
     return int(wrong > 0)
 
 

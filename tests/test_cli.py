@@ -123,8 +123,11 @@ def test_the_whole_way_with_a_language_model(command, csv, tmp_path):
     check_mistake(answer, "mine/harmonic", "failed in sample", "rows were valid after")
     assert len(records_in(tmp_path)) == 3
     assert "failed" in answer[1]
-    status, _, _ = command(*own)
+    status, out, _ = command(*own, "dataset.columns={size: {high: 100}}")
     assert status == 0
+    rows = Path(out.strip().splitlines()[-1].removeprefix("rows: "))
+    assert rows.name == "synthetic.csv"
+    assert len(pd.read_csv(tmp_path / rows)) == 42
     found = [json.loads(path.read_text()) for path in records_in(tmp_path)]
     (done,) = [record for record in found if record["cell"]["method"] == "harmonic" and record["status"] == "done"]
     assert done["fit"]["generation"]["validity"] == 1

@@ -57,6 +57,8 @@ def test_holes_are_filled_and_nothing_else_is_touched(learnt, easy_table, easy_s
         assert filled[name][kept].tolist() == whole[name][kept].tolist()
         assert filled[name].map(type).nunique() == 1
     pd.testing.assert_frame_equal(learnt.impute(filled, seed=0), filled)
+    moved = holed[easy_schema.names[::-1]].set_axis(np.arange(len(holed)) * 10)
+    pd.testing.assert_frame_equal(learnt.impute(moved, seed=0), filled[easy_schema.names[::-1]].set_axis(moved.index))
 
 
 def test_a_known_class_is_shown_examples_of_its_class(learnt, easy_table):

@@ -277,6 +277,14 @@ def test_tables_that_cannot_be_used(tmp_path, one_sentence, columns, settings, w
     one_sentence(error.value, *words)
 
 
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_other_separators_are_named(tmp_path, one_sentence, sign):
+    write(tmp_path / "mine.csv").to_csv(tmp_path / "mine.csv", index=False, sep=sign)
+    with pytest.raises(BadInput) as error:
+        load_dataset(tmp_path / "mine.csv")
+    one_sentence(error.value, repr(sign), "save it with commas")
+
+
 def test_columns_may_be_years(tmp_path):
     """Oracle: the file; on a command line, and so in a configuration, 2020 is a number."""
     write(tmp_path / "mine.csv").set_axis(["2019", "2021", "2020"], axis=1).to_csv(tmp_path / "mine.csv", index=False)

@@ -80,7 +80,7 @@ def test_keys_and_small_classes():
     assert findings["id_like"] == ["id", "name"]  # a decimal is a measurement, however distinct
     assert findings["small_classes"] == {"c": 4}
     assert summarise(findings) == [
-        "no value occurs twice, a key rather than a feature (dataset.drop it?): id, name",
+        "no value occurs twice, a key whose very values may be written (dataset.drop it?): id, name",
         "classes of fewer than 5 train rows: c (4)",
     ]
 

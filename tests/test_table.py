@@ -207,3 +207,14 @@ def test_moments_are_rounded_to_what_their_form_shows(mixed_table):
     midnight = pd.Timestamp("2024-03-02").timestamp()
     assert column.from_numbers(np.array([midnight - 1, midnight + 1, np.nan]))[:2].tolist() == ["02.03.2024"] * 2
     assert column.from_numbers(np.array([np.nan, np.nan])).isna().all()
+
+
+def test_a_schema_that_is_no_longer_the_tables_is_not_taken_for_it(mixed_table):
+    """Oracle: the values: pandas hands attrs on through each of these."""
+    schema = schema_of(mixed_table)
+    assert schema_of(mixed_table.head(9)) is schema
+    assert schema_of(mixed_table.assign(day="01.02.2024")) is schema
+    assert "day" not in schema_of(mixed_table.drop(columns="day")).names
+    assert "date" in schema_of(mixed_table.rename(columns={"day": "date"})).names
+    assert schema_of(mixed_table.assign(grade=["A", "E"] * 60))["grade"].categories == ("A", "E")
+    assert schema_of(mixed_table.assign(amount=mixed_table["amount"] + 1e6))["amount"].low > 1e5

@@ -49,14 +49,14 @@ class Training:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("training.loss_on", self.loss_on, LossOn)
+        check_choice("model.training.loss_on", self.loss_on, LossOn)
         for option in ("epochs", "batch_size", "accumulate", "max_length"):
-            check_count(f"training.{option}", getattr(self, option), 1)
-        check_count("training.min_steps", self.min_steps, 0)
+            check_count(f"model.training.{option}", getattr(self, option), 1)
+        check_count("model.training.min_steps", self.min_steps, 0)
         if self.max_steps is not None:
-            check_count("training.max_steps", self.max_steps, max(1, self.min_steps))
+            check_count("model.training.max_steps (with min_steps)", self.max_steps, max(1, self.min_steps))
         for option in ("learning_rate", "warmup", "weight_decay", "clip"):
-            check_at_least(f"training.{option}", getattr(self, option), 0)
+            check_at_least(f"model.training.{option}", getattr(self, option), 0)
 
     def within(self, budget: Budget | None) -> "Training":
         """The recipe, cut to ten steps under budget=smoke; any other budget is the model's own affair."""

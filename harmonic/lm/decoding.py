@@ -46,11 +46,11 @@ class Decoding:
     """Rows written per row asked for, at most."""
 
     def __post_init__(self) -> None:
-        check_choice("decoding.form", self.form, Form)
-        check_count("decoding.top_k", self.top_k, 0)
-        check_count("decoding.batch_size", self.batch_size, 1)
+        check_choice("method.sampling.decoding.form", self.form, Form)
+        check_count("method.sampling.decoding.top_k", self.top_k, 0)
+        check_count("method.sampling.decoding.batch_size", self.batch_size, 1)
         for option, least in (("temperature", 0.01), ("top_p", 0.01), ("max_tries", 1)):
-            check_at_least(f"decoding.{option}", getattr(self, option), least)
+            check_at_least(f"method.sampling.decoding.{option}", getattr(self, option), least)
         if self.exact and (self.form != "valid" or self.top_k or self.top_p < 1):
             raise BadInput("decoding.exact needs form=valid, top_k=0 and top_p=1: correct decoding.")
 

@@ -75,14 +75,14 @@ class Group:
 def by_dataset(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Records by the name of their data set, in order of name; a fold of one is another, since it has other test rows.
 
-    Files of one name in several folders have a hash of their path behind it.
+    Files of one name, or one file read in two ways, have a hash of path and reading behind it.
     """
     found: dict[str, list[Record]] = {}
-    files = {(record.cell.dataset, _path(record)) for record in records}
+    files = {(record.cell.dataset, _file(record)) for record in records}
     counts = Counter(name for name, _ in files)
     for record in records:
         fold = record.config.get("dataset", {}).get("fold")
-        name = _suffixed(record.cell.dataset, _path(record), counts[record.cell.dataset] > 1)
+        name = _suffixed(record.cell.dataset, _file(record), counts[record.cell.dataset] > 1)
         found.setdefault(name if fold is None else f"{name}, fold {fold}", []).append(record)
     return dict(sorted(found.items()))
 
@@ -137,8 +137,11 @@ def _suffixed(name: str, meaning: str, is_shared: bool) -> str:
     return f"{name} [{hashlib.sha256(meaning.encode()).hexdigest()[:6]}]" if is_shared else name
 
 
-def _path(record: Record) -> str:
-    return str(record.config.get("dataset", {}).get("path", ""))
+def _file(record: Record) -> str:
+    """What tells two data sets of a name apart that are files of the user's own; empty for others."""
+    dataset = record.config.get("dataset", {})
+    read = {option: dataset.get(option) for option in ("path", "target", "task", "columns", "drop", "test_path")}
+    return json.dumps(_less_names(read), sort_keys=True) if "path" in dataset else ""
 
 
 def _model(record: Record) -> str:

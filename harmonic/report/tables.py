@@ -45,6 +45,7 @@ SHEETS = {
         Score("alpha_precision", "α-precision (= real)", "alpha_precision_real"),
         Score("beta_recall", "β-recall (= real)", "beta_recall_real"),
         Score("validity_rows", "valid rows (1)", "validity_rows_holdout"),
+        Score("validity_constraints", "constraints kept (1)", "validity_constraints_holdout"),
         Score("validity_dependencies", "dependencies kept (= real)", "validity_dependencies_holdout"),
     ),
     "privacy": (
