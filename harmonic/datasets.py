@@ -32,6 +32,8 @@ FOLDS = 5
 EMPTY_TEXTS = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"]
 EMPTY_TEXTS += ["N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 """What stands for an empty cell in a CSV file, as pandas has it. A category of such a name needs a Parquet file."""
+FIRST_ROWS = 1000
+"""Rows of a file that are looked at for codes, such as a postcode of 01004."""
 
 Corrections = Mapping[str, Any]
 
@@ -221,7 +223,8 @@ def read_csv(path: Path, schema: Schema | None = None) -> pd.DataFrame:
     Args:
         path: the file.
         schema: what its columns hold, where that is known: texts are then left as they are, digits among them, and a
-            category that is one of `EMPTY_TEXTS` is no empty cell. What the schema does not name is typed by its values.
+            category that is one of `EMPTY_TEXTS` is no empty cell. Without it columns are typed by their values, and
+            digits behind a zero, among the first `FIRST_ROWS`, are a code and no number.
 
     Raises:
         BadInput: no such file, a folder, an empty file, another encoding, unequal rows, a column name twice, or no rows.
@@ -234,7 +237,9 @@ def read_csv(path: Path, schema: Schema | None = None) -> pd.DataFrame:
     try:
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8").iloc[0].dropna()
         # round_trip: the default parser may miss a number's last bit, which would show as ten more decimal places.
-        frame = pd.read_csv(path, encoding="utf-8", float_precision="round_trip", low_memory=False, **_typed(header, schema))
+        frame = pd.read_csv(
+            path, encoding="utf-8", float_precision="round_trip", low_memory=False, **_typed(path, header, schema)
+        )
     except UnicodeDecodeError as error:
         byte = f"{error.object[error.start]:#04x}"
         raise BadInput(f"{path} must be UTF-8 text, but holds the byte {byte}: save it as UTF-8.") from None
@@ -256,10 +261,12 @@ def read_csv(path: Path, schema: Schema | None = None) -> pd.DataFrame:
     return frame
 
 
-def _typed(header: Sequence[str], schema: Schema | None) -> dict[str, Any]:
-    """What pandas is told of a file whose columns are known."""
+def _typed(path: Path, header: Sequence[str], schema: Schema | None) -> dict[str, Any]:
+    """What pandas is told of a file's columns."""
     if schema is None:
-        return {"keep_default_na": False, "na_values": EMPTY_TEXTS}
+        first = pd.read_csv(path, nrows=FIRST_ROWS, dtype=str, encoding="utf-8", keep_default_na=False)
+        codes = [name for name in first if first[name].astype(str).str.fullmatch(r"0\d+").any()]
+        return {"dtype": dict.fromkeys(codes, str), "keep_default_na": False, "na_values": EMPTY_TEXTS}
     known = {column.name: column for column in schema.columns}
     categories = {name: known[name].categories if name in known else () for name in header}
     return {

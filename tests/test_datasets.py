@@ -304,6 +304,19 @@ def test_later_files_are_read_as_the_first_one_says(tmp_path):
     assert read_csv(tmp_path / "test.csv")["colour"].isna().sum() == 20
 
 
+def test_codes_keep_their_zeros(tmp_path):
+    """Oracle: the file; 0, 0.5 and -01 are no codes."""
+    zips = ["01004", "10001", "99999"] * 20
+    write(tmp_path / "mine.csv", zip=zips, whole=[0, 1, 2] * 20, part=[0.5, 0.25, 1.0] * 20)
+    frame = read_csv(tmp_path / "mine.csv")
+    assert frame["zip"].tolist() == zips
+    assert (frame["whole"].dtype, frame["part"].dtype) == ("int64", "float64")
+    split = File(str(tmp_path / "mine.csv"), target="y").load(0)
+    assert split.schema["zip"].categories == ("01004", "10001", "99999")
+    split.test.to_csv(tmp_path / "test.csv", index=False)
+    assert File(str(tmp_path / "mine.csv"), target="y", test_path=str(tmp_path / "test.csv")).load(0).test.equals(split.test)
+
+
 def test_too_few_rows(tmp_path, one_sentence):
     write(tmp_path / "mine.csv", n=9, colour=["red"] * 4 + ["blue"] * 5)
     with pytest.raises(BadInput) as error:
