@@ -43,7 +43,8 @@ def make(name, **options):
         pytest.importorskip("mostlyai.engine", reason="method=tabargn is an extra: requirements-tabargn.txt")
         return TabArgn("smoke", compute=CPU, **options)
     if name == "great":
-        return Great(SMALL, epochs=300, max_tries=400, compute=CPU, **options)
+        slow = replace(SMALL, training=Training(learning_rate=2e-3))
+        return Great(slow, epochs=120, max_tries=400, compute=CPU, **options)
     if name == "tabula":
         made = Tabula("smoke", decoding=Decoding(form="valid"), compute=CPU, **options)
         made.recipe = replace(made.recipe, max_steps=10)
