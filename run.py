@@ -155,12 +155,10 @@ def _reason(error: Exception) -> str | None:
     return None
 
 
-def _folders(records: list[Any]) -> list[str]:
-    """Where the rows of a run that is no sweep are, or the record that says why there are none."""
-    if not single:
-        return []
-    folder, error = records[0].cell.folder(results[0]), records[0].error
-    return [f"\nrecord: {folder / 'record.json'}" if error else f"\nrows: {folder / 'synthetic.csv'}"]
+def _where(record: Any, results: Path) -> str:
+    """Where a cell's rows are, or the record that says why there are none."""
+    folder = record.cell.folder(results)
+    return f"record: {folder / 'record.json'}" if record.error else f"rows: {folder / 'synthetic.csv'}"
 
 
 def run() -> int:
@@ -187,8 +185,8 @@ def run() -> int:
         from harmonic.report.tables import summary
 
         print(summary(records))
-        for folder in _folders(records):
-            print(folder)
+        if single:
+            print(f"\n{_where(single[0], results[0])}")
     return status or int(any(record.error for record in records))
 
 

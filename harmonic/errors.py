@@ -17,6 +17,11 @@ class SamplingFailed(RuntimeError):
     """A generator could not deliver the rows it was asked for; the message shows what it wrote instead."""
 
 
+def shown(value: Any) -> str:
+    """A table's cell as a message has it: as Python writes it, whatever library holds it."""
+    return repr(value.item() if hasattr(value, "item") else value)
+
+
 def check_choice(option: str, value: str, literal: Any) -> None:
     """Raise BadInput unless `value` is one of a Literal's."""
     if value not in get_args(literal):

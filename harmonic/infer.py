@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, shown
 from harmonic.schema import DISCRETE_KINDS, Column, Kind, Schema, Task, discrete_texts
 
 DATETIME_FORMATS = (
@@ -174,8 +174,7 @@ def _check_varies(values: pd.Series, name: str, is_target: bool, source: str) ->
     distinct = values.nunique(dropna=is_target)
     if distinct > 1:
         return
-    first = values.iloc[0]
-    held = f"one value ({first.item() if isinstance(first, np.generic) else first!r})" if distinct else "no value"
+    held = f"one value ({shown(values.iloc[0])})" if distinct else "no value"
     if is_target:
         raise BadInput(
             f"{source}, target {name!r} must have two classes or more, but holds {held} in all {len(values)} rows."

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.encoding import Encoder
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, shown
 from harmonic.infer import infer_schema
 from harmonic.schema import DISCRETE_KINDS, Column, Schema, attach, discrete_texts
 
@@ -25,12 +25,15 @@ def schema_of(table: pd.DataFrame) -> Schema:
     """The schema a table carries, if it is still the table's; else one that is inferred from its values.
 
     pandas hands `attrs` on to whatever is made of a table: one with other columns, values of another kind, or numbers that
-    mostly lie beyond a column's range has a schema of its own.
+    mostly lie beyond a column's range has a schema of its own, but for its target and what it is about.
     """
     carried = table.attrs.get("schema")
-    if isinstance(carried, Schema) and _fits(table, carried):
+    if not isinstance(carried, Schema):
+        return infer_schema(table)
+    if _fits(table, carried):
         return carried
-    return infer_schema(table)
+    target = carried.target if carried.target in table else None
+    return infer_schema(table, target=target, description=carried.description)
 
 
 def _fits(table: pd.DataFrame, schema: Schema) -> bool:
@@ -116,13 +119,9 @@ def _refuse(bad: pd.Series, values: pd.Series, column: Column, source: str, foun
         others = int(bad.sum()) - 1
         more = f" (and {others} more such cells)" if others else ""
         raise BadInput(
-            f"{source}, column {column.name!r}, row {row + 1}: expected {column.kind}, found {_shown(values.iloc[row])}, "
+            f"{source}, column {column.name!r}, row {row + 1}: expected {column.kind}, found {shown(values.iloc[row])}, "
             f"{found}{more}."
         )
-
-
-def _shown(value: Any) -> str:
-    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def save_table(table: pd.DataFrame, folder: Path) -> None:

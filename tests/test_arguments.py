@@ -1,5 +1,7 @@
 """Arguments of scripts. Oracles: their types, and the rule that a user's mistake is one sentence that names it."""
 
+import sys
+
 import pytest
 
 from harmonic.arguments import interruptible, read_arguments
@@ -32,6 +34,16 @@ def test_mistakes(arguments, words):
     """Oracle: the sentence."""
     with pytest.raises(BadInput, match=words):
         read_arguments(arguments, DEFAULTS, ["dataset"] if "given" in words else [])
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_is_the_scripts_own_words(word, monkeypatch, capsys):
+    """Oracle: the docstring of what runs, and the options; nothing else is done."""
+    monkeypatch.setattr(sys.modules["__main__"], "__doc__", "What it does.")
+    with pytest.raises(SystemExit) as end:
+        read_arguments(["rows=3", word], {"rows": 1}, required=["out"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == "What it does.\n\noptions: rows=1\n"
 
 
 def test_a_ctrl_c_is_one_line(monkeypatch, capsys):

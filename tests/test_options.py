@@ -62,3 +62,17 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(BadInput, match="trainer=auto"):
         _ = Compute(accelerator="gpu").device
+
+
+def test_rows_of_a_method_that_has_learnt_nothing():
+    """Oracle: the cure in the message."""
+    with pytest.raises(BadInput, match="call fit or load first"):
+        Harmonic().sample(2, seed=0)
+
+
+def test_a_place_that_cannot_be_written_is_one_line():
+    """Oracle: the system's own words and the place; an error without one is a defect of ours."""
+    import run
+
+    assert run._reason(OSError(28, "No space left", "/x/y")).startswith("/x/y must be a place that can be read and written")
+    assert run._reason(OSError("odd")) is None

@@ -215,6 +215,8 @@ def test_a_schema_that_is_no_longer_the_tables_is_not_taken_for_it(mixed_table):
     assert schema_of(mixed_table.head(9)) is schema
     assert schema_of(mixed_table.assign(day="01.02.2024")) is schema
     assert "day" not in schema_of(mixed_table.drop(columns="day")).names
+    added = schema_of(mixed_table.assign(last=range(len(mixed_table))))
+    assert (added.names[-1], added.target) == ("last", "label")
     assert "date" in schema_of(mixed_table.rename(columns={"day": "date"})).names
     assert schema_of(mixed_table.assign(grade=["A", "E"] * 60))["grade"].categories == ("A", "E")
     assert schema_of(mixed_table.assign(amount=mixed_table["amount"] + 1e6))["amount"].low > 1e5
