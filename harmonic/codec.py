@@ -53,7 +53,7 @@ class RowCodec:
     schema: Schema
     style: RowStyle = "canonical"
     """canonical: integers without ".0", decimals with the column's places, empty cells as "", JSON escapes.
-    published: `str()` of what pandas read ("9.0", "nan"), no escapes."""
+    published: `str()` of what pandas read from a CSV file ("9.0", "nan"), no escapes."""
 
     def cells(self, table: pd.DataFrame) -> list[list[str]]:
         """The text of every cell: n rows of c strings, in schema order."""
@@ -62,13 +62,17 @@ class RowCodec:
 
     def texts(self, column: Column, values: pd.Series) -> list[str]:
         """The text of each value of one column, length n."""
-        if self.style == "published":
+        if self._is_plain(column):
             return list(map(str, values.tolist()))
         return [self.escape(text) for text in column.write(values)]
 
     def text(self, column: Column, value: Any) -> str:
         """The text of one value, the same as in `texts`."""
-        return str(value) if self.style == "published" else self.escape(column.write_one(value))
+        return str(value) if self._is_plain(column) else self.escape(column.write_one(value))
+
+    def _is_plain(self, column: Column) -> bool:
+        """Whether `str()` makes a value's text; a moment's would be none of its format."""
+        return self.style == "published" and column.dtype != "datetime64"
 
     def key(self, place: int, *, first: bool) -> str:
         """What stands before the value of column number `place`, up to and with its opening quote."""

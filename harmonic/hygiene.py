@@ -1,5 +1,6 @@
 """What is odd about a data set, found before anything is fitted: copies, keys, constants, categories train never saw."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ NEAR_CONSTANT_SHARE = 0.99
 SMALL_CLASS_ROWS = 5
 SHOWN = 5
 """Names listed in a finding; the rest are counted."""
+MANY_NUMBERS = 10
+"""So many different numbers among a column's texts are no names of categories."""
+_NUMBER = re.compile(r"[-+]?[$€£]?\s*[-+]?\d[\d,]*\.?\d*(e[-+]?\d+)?\s*%?", re.IGNORECASE)
+"""A number as people write it, with signs that no CSV reader takes."""
 
 
 def inspect(split: Split) -> dict[str, Any]:
@@ -23,8 +28,9 @@ def inspect(split: Split) -> dict[str, Any]:
     `count` and `share` of its rows that stand in train in every cell), `id_like` (key-like features: no value twice in
     train), `near_constant` (one value in 99 % of train), `unseen_categories` (per hold-out part and column what train does
     not hold), `small_classes` (class to its rows in train, below 5), `empty_cells` (per column, over all parts),
-    `empty_gives_target` (features that are empty for some classes and filled for all others), and, where the data set has
-    constraints, `broken_constraints` (rule to the train rows that break it).
+    `empty_gives_target` (features that are empty for some classes and filled for all others), `numbers_as_texts` (column
+    whose texts are numbers in half of train or more, to one that could not be read as a number, such as "?" or "$1,200"),
+    and, where the data set has constraints, `broken_constraints` (rule to the train rows that break it).
     """
     schema, train = split.schema, split.train
     holdouts = {"val": split.val, "test": split.test}
@@ -45,6 +51,7 @@ def inspect(split: Split) -> dict[str, Any]:
         "small_classes": _small_classes(train, schema),
         "empty_cells": {str(name): int(count) for name, count in empty.items() if count},
         "empty_gives_target": _empty_gives_target(train, schema),
+        "numbers_as_texts": _numbers_as_texts(train, schema),
         **({"broken_constraints": broken(train, schema)} if schema.constraints else {}),
     }
 
@@ -61,6 +68,9 @@ def summarise(hygiene: dict[str, Any]) -> list[str]:
     if hygiene["id_like"]:
         keys = _names(hygiene["id_like"])
         lines.append(f"no value occurs twice, a key whose very values may be written (dataset.drop it?): {keys}")
+    if hygiene["numbers_as_texts"]:
+        found = [f"{name} {text!r}" for name, text in hygiene["numbers_as_texts"].items()]
+        lines.append(f"numbers taken for texts because of such cells (empty or rewrite them?): {_names(found)}")
     if hygiene["near_constant"]:
         lines.append(f"one value in {NEAR_CONSTANT_SHARE:.0%} of train or more: {_names(hygiene['near_constant'])}")
     for part, columns in hygiene["unseen_categories"].items():
@@ -133,4 +143,17 @@ def _empty_gives_target(train: pd.DataFrame, schema: Schema) -> list[str]:
         empty_share = train[column.name].isna().groupby(train[schema.target]).mean()
         if set(empty_share) == {0.0, 1.0}:
             found.append(column.name)
+    return found
+
+
+def _numbers_as_texts(train: pd.DataFrame, schema: Schema) -> dict[str, str]:
+    found = {}
+    for column in schema.columns:
+        if column.dtype != "str" or column.kind == "datetime":
+            continue
+        texts = train[column.name].dropna().astype(str)
+        odd = texts[pd.to_numeric(texts, errors="coerce").isna()]
+        numbers = texts[texts.str.strip().str.fullmatch(_NUMBER)]
+        if len(odd) and 2 * len(numbers) >= len(texts) and numbers.nunique() > MANY_NUMBERS:
+            found[column.name] = odd.iloc[0]
     return found

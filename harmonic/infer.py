@@ -84,7 +84,8 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str =
     if kind in DISCRETE_KINDS:
         column = replace(column, categories=tuple(sorted(discrete_texts(present, column).unique())))
     elif kind == "datetime":
-        column = replace(column, datetime_format=correction.get("datetime_format") or _datetime_format(present, dtype))
+        form = correction.get("datetime_format") or _datetime_format(present, dtype)
+        column = replace(column, datetime_format=form, padded=dtype == "datetime64" or _is_padded(present, form))
     elif kind == "decimal":
         column = replace(column, places=_places(present))
     settings: dict[str, Any] = dict(correction)
@@ -244,6 +245,11 @@ def _datetime_format(present: pd.Series, dtype: str) -> str:
         if bool(pd.to_datetime(texts, format=candidate, errors="coerce").notna().all()):
             return candidate
     return ""
+
+
+def _is_padded(present: pd.Series, form: str) -> bool:
+    """Whether each text is what strftime writes of its moment: 2024-03-02, and not 2024-3-2."""
+    return bool((pd.to_datetime(present, format=form, errors="coerce").dt.strftime(form) == present).all())
 
 
 def _places(present: pd.Series) -> int:

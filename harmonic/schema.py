@@ -37,6 +37,8 @@ class Column:
     """Text forms of a category or boolean column, sorted."""
     datetime_format: str = ""
     """strftime format of a datetime column."""
+    padded: bool = True
+    """Whether a datetime's texts are as strftime writes them; else they may leave out a month's or a day's leading zero."""
 
     @property
     def is_numeric(self) -> bool:
@@ -112,6 +114,8 @@ class Column:
                 moment = pd.to_datetime(text, format=self.datetime_format)
             except ValueError:
                 raise ValueError("not a date") from None
+            if self.padded and moment.strftime(self.datetime_format) != text:
+                raise ValueError("not a date")
             self._check_range(moment.timestamp())
             return moment if self.dtype == "datetime64" else text
         if not _PLAIN_NUMBER.fullmatch(text):
@@ -163,8 +167,11 @@ class Schema:
         return [column for column in self.columns if column.name != self.target]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain form for files and digests; `from_json` is its inverse. Constraints are named where there are any."""
+        """A plain form for files and digests; `from_json` is its inverse. What is rare is named where it is there alone."""
         plain = asdict(self)
+        for column in plain["columns"]:
+            if column["padded"]:
+                del column["padded"]
         return plain if self.constraints else {name: value for name, value in plain.items() if name != "constraints"}
 
     @classmethod

@@ -144,7 +144,7 @@ def test_reasons_for_which_a_text_is_refused(text, expected):
     assert reason(RowCodec(PETS), text) == expected
 
 
-@pytest.mark.parametrize("text", ["2024-02-30", "31.01.2024", "NaT", "nan", "now", "today"])
+@pytest.mark.parametrize("text", ["2024-02-30", "2024-2-29", "31.01.2024", "NaT", "nan", "now", "today"])
 @pytest.mark.parametrize("dtype", ["str", "datetime64"])
 def test_what_is_no_date(text, dtype):
     """Oracle: the format. pandas takes some words for moments: neither an empty cell nor today may come of them."""
@@ -157,6 +157,16 @@ def test_a_date_is_read_as_it_is_stored():
     for dtype, value in (("str", "2024-02-29"), ("datetime64", pd.Timestamp(2024, 2, 29))):
         day = Column("day", "datetime", dtype, datetime_format="%Y-%m-%d", low=0, high=4e9)
         assert one_column(day).read('{"day": "2024-02-29", "x": ""}')["day"] == value
+
+
+def test_a_moment_is_written_in_its_format_as_published_too():
+    """Oracle: the reader; in the authors' files a date is a text, and `str()` of a moment would add a time of day."""
+    day = Column("day", "datetime", "datetime64", nullable=True, datetime_format="%Y-%m-%d", low=0, high=4e9)
+    days = pd.Series([pd.Timestamp(2024, 2, 29), pd.NaT])
+    for style in ("canonical", "published"):
+        codec = RowCodec(one_column(day).schema, style)
+        assert codec.texts(day, days) == [codec.text(day, value) for value in days] == ["2024-02-29", ""]
+        assert codec.read_cell(day, "2024-02-29") == days[0] and codec.read_cell(day, "") is pd.NaT
 
 
 def test_published_words_for_an_empty_cell():

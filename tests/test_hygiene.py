@@ -47,6 +47,7 @@ def test_findings_are_those_put_in(odd):
         "small_classes": {},
         "empty_cells": {"wage": 100 + 1 + 3},
         "empty_gives_target": ["wage"],
+        "numbers_as_texts": {},
     }
 
 
@@ -83,6 +84,27 @@ def test_keys_and_small_classes():
         "no value occurs twice, a key whose very values may be written (dataset.drop it?): id, name",
         "classes of fewer than 5 train rows: c (4)",
     ]
+
+
+def test_numbers_that_one_cell_makes_texts():
+    """Oracle: by hand. Codes are texts on purpose, and a few numbers among names are names."""
+    n = 60
+    frame = pd.DataFrame(
+        {
+            "age": ["?"] + [str(20 + i % 30) for i in range(n - 1)],
+            "price": [f"${i},{i:03}.50" for i in range(n)],
+            "share": [f"{i / 2} %" for i in range(n)],
+            "code": [f"0{i % 25}" for i in range(n)],
+            "floor": [("1", "2", "3", "roof")[i % 4] for i in range(n)],
+            "room": [(f"{i}", f"hall {i}", f"lobby {i}")[i % 3] for i in range(n)],
+            "y": [0, 1] * (n // 2),
+        }
+    )
+    findings = inspect(split_of(frame, frame[:0], frame[:0]))
+    assert findings["numbers_as_texts"] == {"age": "?", "price": "$0,000.50", "share": "0.0 %"}
+    assert (
+        "numbers taken for texts because of such cells (empty or rewrite them?): age '?', price '$0,000.50', share '0.0 %'"
+    ) in summarise(findings)
 
 
 def test_copies_are_found_whatever_the_storage(mixed_frame):

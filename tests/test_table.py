@@ -38,6 +38,31 @@ def test_inference_finds_what_the_fixture_was_made_to_hold(mixed_frame):
 
 
 @pytest.mark.parametrize(
+    ("days", "padded"),
+    [
+        (["2024-03-02", "2024-11-12"], True),
+        (["2024-3-2", "2024-11-12"], False),
+        (["2024-03-02", "2024-3-2"], False),
+        (["12/11/2024", "02/03/2024"], True),
+        (["12/11/2024", "2/3/2024"], False),
+        ([pd.Timestamp("2024-03-02"), pd.Timestamp("2024-11-12")], True),
+    ],
+)
+def test_leading_zeros_of_dates(days, padded):
+    """Oracle: by hand. A schema with zeros is written as it was before there was a word for them, and so is its digest."""
+    schema = infer_schema(pd.DataFrame({"day": days * 5, "y": [0, 1] * 5}))
+    assert schema["day"].padded == padded
+    assert ("padded" in schema.to_json()["columns"][0]) == (not padded)
+    assert Schema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+    text = "2024-3-2" if schema["day"].datetime_format == "%Y-%m-%d" else "2/3/2024"
+    if padded:
+        with pytest.raises(ValueError, match="not a date"):
+            schema["day"].read(text)
+    else:
+        assert schema["day"].read(text) == text
+
+
+@pytest.mark.parametrize(
     ("values", "task"),
     [
         ([0, 1] * 10, "binary"),

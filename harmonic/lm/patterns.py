@@ -122,30 +122,42 @@ def _any_of(patterns: Sequence[str]) -> str:
 FIELDS = {
     "Y": "[0-9]{4}",
     "y": "[0-9]{2}",
+    "m": "(?:0[1-9]|1[0-2])",
+    "d": "(?:0[1-9]|[12][0-9]|3[01])",
+    "H": "(?:[01][0-9]|2[0-3])",
+    "M": "[0-5][0-9]",
+    "S": "[0-5][0-9]",
+    "f": "[0-9]{6}",
+    "I": "(?:0[1-9]|1[0-2])",
+    "p": "(?:AM|PM)",
+}
+"""What strftime writes for each sign."""
+SHORT_FIELDS = {
     "m": "(?:1[0-2]|0?[1-9])",
     "d": "(?:[12][0-9]|3[01]|0?[1-9])",
     "H": "(?:1[0-9]|2[0-3]|0?[0-9])",
-    "M": "[0-5][0-9]",
-    "S": "[0-5][0-9]",
     "f": "[0-9]{1,6}",
     "I": "(?:1[0-2]|0?[1-9])",
-    "p": "(?:AM|PM)",
 }
+"""What stands for some where leading zeros may be left out."""
 DAY_FIELDS = "Ymd"
 
 
 def _moments(column: Column) -> str:
-    """Moments in the column's strftime format; between separators month, day and hour may lack their leading zero."""
+    """Moments in the column's strftime format; in a column not `padded`, month, day and hour may lack their leading zero.
+
+    Fields that nothing separates need theirs all the same, to be told apart.
+    """
     pieces = _format_pieces(column)
     tight = any(left[0] and right[0] for left, right in itertools.pairwise(pieces))
-    pattern = _loose_moments(column, pieces)
-    return pattern.replace("0?", "0") if tight else pattern
+    zero, fields = ("0", FIELDS) if column.padded or tight else ("0?", FIELDS | SHORT_FIELDS)
 
+    def any_moment(pieces: Sequence[tuple[str, str]]) -> str:
+        return "".join(fields[field] if field else literal(text) for field, text in pieces)
 
-def _loose_moments(column: Column, pieces: Sequence[tuple[str, str]]) -> str:
     days = [place for place, (field, _) in enumerate(pieces) if field and field in DAY_FIELDS]
     if sorted(pieces[place][0] for place in days) != sorted(DAY_FIELDS) or column.low is None or column.high is None:
-        return _any_moment(pieces)
+        return any_moment(pieces)
     start, stop = days[0], days[-1] + 1
     day = pieces[start:stop]
     low, high = (pd.Timestamp(bound, unit="s") for bound in (column.low, column.high))
@@ -154,13 +166,9 @@ def _loose_moments(column: Column, pieces: Sequence[tuple[str, str]]) -> str:
     if first > last:
         return ""
     if (last - first).days >= MOST_DAYS or any(field and field not in DAY_FIELDS for field, _ in day):
-        return _any_moment(pieces)
-    listed = _tree([_day_pieces(moment, day) for moment in pd.date_range(first, last, freq="D")])
-    return _any_moment(pieces[:start]) + listed + _any_moment(pieces[stop:])
-
-
-def _any_moment(pieces: Sequence[tuple[str, str]]) -> str:
-    return "".join(FIELDS[field] if field else literal(text) for field, text in pieces)
+        return any_moment(pieces)
+    listed = _tree([_day_pieces(moment, day, zero) for moment in pd.date_range(first, last, freq="D")])
+    return any_moment(pieces[:start]) + listed + any_moment(pieces[stop:])
 
 
 def _format_pieces(column: Column) -> list[tuple[str, str]]:
@@ -179,8 +187,8 @@ def _format_pieces(column: Column) -> list[tuple[str, str]]:
     return pieces
 
 
-def _day_pieces(day: pd.Timestamp, pieces: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    month, number = (str(part) if part > 9 else f"0?{part}" for part in (day.month, day.day))
+def _day_pieces(day: pd.Timestamp, pieces: Sequence[tuple[str, str]], zero: str) -> tuple[str, ...]:
+    month, number = (str(part) if part > 9 else f"{zero}{part}" for part in (day.month, day.day))
     fields = {"Y": f"{day.year:04}", "m": month, "d": number}
     return tuple(fields[field] if field else literal(text) for field, text in pieces)
 

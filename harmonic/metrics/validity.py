@@ -26,9 +26,10 @@ class Validity:
     Definition. Each is a share, 0 to 1, greater is better, and stands beside the same of `split.test` (`…_holdout`).
 
     * `validity_cells`: cells that hold a value of their column: a finite number, whole in an integer column and of no more
-      decimal places than train's in a decimal one (to the last bits of a float); a date of the column's format; a category
-      that train holds; any text; nothing at all, where train has empty cells in that column. Text that reads as a number
-      counts as the number. `validity_rows`: rows of such cells alone. Ideal 1.
+      decimal places than train's in a decimal one (to the last bits of a float); a date of the column's format, with
+      leading zeros if all of train's have them; a category that train holds; any text; nothing at all, where train has
+      empty cells in that column. Text that reads as a number counts as the number. `validity_rows`: rows of such cells
+      alone. Ideal 1.
     * `validity_range`: rows without a number or date beyond those of train (the schema's `low` and `high`). Ideal the
       hold-out's share, which is below 1: real rows reach beyond train, and who never does has learnt train's edges.
     * `validity_constraints`: rows that keep all of the data set's `constraints`; a constraint on a cell that is no value is
@@ -79,7 +80,8 @@ def valid_cells(rows: pd.DataFrame, schema: Schema) -> np.ndarray:
 
 def _valid(values: pd.Series, column: Column) -> np.ndarray:
     empty = is_empty(values)
-    return np.where(empty, column.nullable, readable(values, column) & _has_places(values, column))
+    in_form = _is_written_so(values, column) if column.kind == "datetime" else _has_places(values, column)
+    return np.where(empty, column.nullable, readable(values, column) & in_form)
 
 
 def is_empty(values: pd.Series) -> np.ndarray:
@@ -96,6 +98,15 @@ def _has_places(values: pd.Series, column: Column) -> np.ndarray:
     numbers = read_numbers(values, column)
     precision = np.finfo(np.float32 if values.dtype == np.float32 else np.float64).eps
     return np.isclose(numbers, np.round(numbers, column.places), rtol=4 * precision, atol=0.0)
+
+
+def _is_written_so(values: pd.Series, column: Column) -> np.ndarray:
+    """Which dates have the leading zeros that all of train's texts have."""
+    if not column.padded or column.dtype == "datetime64":
+        return np.ones(len(values), dtype=bool)
+    moments = pd.to_datetime(values, format=column.datetime_format, errors="coerce")
+    is_text = values.map(lambda cell: isinstance(cell, str)).to_numpy(dtype=bool)
+    return ~is_text | (moments.dt.strftime(column.datetime_format) == values).to_numpy()
 
 
 def in_range(rows: pd.DataFrame, schema: Schema) -> np.ndarray:

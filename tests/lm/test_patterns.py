@@ -105,7 +105,7 @@ FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y%m%d", "%d of %m, %Y (%%)")
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_days(form):
-    """Oracle: pandas: every day around the range, days that are none, fields without zeros where pandas reads them."""
+    """Oracle: pandas: every day around the range, days that are none, and zeros where the column has them."""
     low, high = pd.Timestamp("2023-11-17"), pd.Timestamp("2024-03-05")
     column = Column("x", "datetime", "str", datetime_format=form, low=low.timestamp(), high=high.timestamp())
     found = pattern(column)
@@ -113,8 +113,11 @@ def test_days(form):
         assert bool(found.fullmatch(day.strftime(form))) == (low <= day <= high)
     for day in (30, 31):
         assert not found.fullmatch(form.replace("%d", str(day)).replace("%m", "02").replace("%Y", "2024").replace("%%", "%"))
-    loose = form.replace("%d", "7").replace("%m", "1").replace("%Y", "2024").replace("%%", "%")
-    assert bool(found.fullmatch(loose)) == (form != "%Y%m%d")
+    short = form.replace("%d", "7").replace("%m", "1").replace("%Y", "2024").replace("%%", "%")
+    assert not found.fullmatch(short)
+    unpadded = pattern(replace(column, padded=False))
+    assert bool(unpadded.fullmatch(short)) == (form != "%Y%m%d")
+    assert unpadded.fullmatch(low.strftime(form)) and unpadded.fullmatch(high.strftime(form))
 
 
 def test_moments_with_a_time_and_formats_beyond_the_sampler():
@@ -132,7 +135,9 @@ def test_moments_with_a_time_and_formats_beyond_the_sampler():
         pattern(replace(column, datetime_format="%Y-%m-%d", high=low.timestamp()))
     century = replace(column, low=0.0, high=5e9, datetime_format="%d.%m.%Y")
     assert pattern(century).fullmatch("31.12.2099")
-    assert pattern(replace(column, datetime_format="%H:%M")).fullmatch("23:59")
+    clock = replace(column, datetime_format="%H:%M:%S.%f")
+    assert pattern(clock).fullmatch("07:59:00.500000") and not pattern(clock).fullmatch("7:59:00.5")
+    assert pattern(replace(clock, padded=False)).fullmatch("7:59:00.5")
     with pytest.raises(BadInput, match="the sampler knows the date fields"):
         pattern(replace(column, datetime_format="%d %b %Y"))
 
