@@ -154,6 +154,22 @@ def test_a_sheet_holds_what_was_scored_on_its_matter():
     assert parts["privacy"].columns.tolist() == ["method", "model", "rows", "seeds", DCR]
 
 
+def test_a_metric_of_a_user_has_a_sheet():
+    """Oracle: by hand: its scores under their own names, the hold-out's own in its row; not what a known metric adds.
+
+    prompt_copy has no other score than this where no prompt held a row.
+    """
+    records = [record("copy", mle_auc=0.5, mle_lr_auc=0.4), record("smote", mle_auc=0.6)]
+    for score, of in zip((0.25, 0.5), records, strict=True):
+        of.scores["mine"] = {"values": {"mine_gap": score, "mine_gap_holdout": 0.75, "mine:age": 1.0, "mine_rank": 2.0}}
+        of.scores["prompt_copy"] = {"values": {"prompt_rows_shown": 0.0}}
+    parts = sheets(tables(records)["wine"])
+    assert list(parts) == ["utility", "further", "cost"]
+    assert parts["further"].columns.tolist() == ["method", "model", "rows", "seeds", "mine_gap", "mine_rank"]
+    assert parts["further"]["mine_gap"].tolist() == ["0.250", "0.750", "0.500"]
+    assert parts["utility"].columns.tolist() == ["method", "model", "rows", "seeds", AUC]
+
+
 def test_a_summary_takes_each_cell_once():
     """Oracle: by hand: a sweep runs the references beside every method; scores and costs are a sheet each."""
     records = [record("copy", mle_auc=0.5), record("smote", mle_auc=0.6), record("copy", mle_auc=0.5)]

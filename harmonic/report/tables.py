@@ -79,6 +79,8 @@ SHEETS = {
 SCORES = tuple(score for sheet in SHEETS.values() for score in sheet)
 COSTS = (Score("time_fit_s", "fit s", places=0), Score("time_sample_s", "sample s", places=0))
 IDENTITY = ("method", "model", "rows", "seeds")
+FURTHER = "further"
+"""The sheet of metrics that these tables do not know."""
 HOLDOUT = "real hold-out"
 FIRST = ("copy", "independent", HOLDOUT)
 """Rows that the others are read against, in this order."""
@@ -95,11 +97,28 @@ def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
 
 
 def _table(records: Sequence[Record]) -> pd.DataFrame:
-    scores = [score for score in SCORES if any(score.key in record.values for record in records)]
+    scores = [score for score in SCORES if any(score.key in record.values for record in records)] + _unknown(records)
     lines = [_line(row, scores) for row in group(records)]
     holdout = _holdout_line(records, scores)
     lines += [holdout] if holdout else []
     return pd.DataFrame(sorted(lines, key=_rank)).reset_index(drop=True)
+
+
+def _unknown(records: Sequence[Record]) -> list[Score]:
+    """Columns for the metrics that `SCORES` has nothing of, their scores as their author named them.
+
+    A score that bears another's name and `_holdout` or `_real` is that one's of the real hold-out; one whose name holds a
+    colon is of one column alone, and is left out.
+    """
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for metric, score in record.scores.items():
+            found.setdefault(metric, set()).update(score["values"])
+    listed = {score.key for score in SCORES}
+    ours = {metric for metric, names in found.items() if names & listed or any(key.startswith(metric) for key in listed)}
+    keys = {key for metric in found.keys() - ours for key in found[metric] if ":" not in key}
+    holdouts = {key: own for key in keys for own in (f"{key}_holdout", f"{key}_real") if own in keys}
+    return [Score(key, key, holdouts.get(key, "")) for key in sorted(keys - set(holdouts.values()))]
 
 
 def _rank(line: dict[str, str]) -> tuple[int, str, str, int]:
@@ -148,7 +167,9 @@ def sheets(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     A matter that nothing was scored on has no sheet, and a row without any score on it no line there.
     """
     titles = {name: [score.title for score in scores] for name, scores in SHEETS.items()}
-    titles["cost"] = [cost.title for cost in COSTS]
+    cost = [cost.title for cost in COSTS]
+    known = {*IDENTITY, *cost, *(title for columns in titles.values() for title in columns)}
+    titles |= {FURTHER: [name for name in table.columns if name not in known], "cost": cost}
     parts = {}
     for name, columns in titles.items():
         present = [column for column in columns if column in table.columns]
