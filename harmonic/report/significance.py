@@ -23,17 +23,28 @@ def paired_p(differences: Sequence[float]) -> float:
     from scipy.stats import ttest_1samp
 
     values = np.asarray(differences, dtype=float)
-    if np.ptp(values) <= 1e-12 * abs(float(values.mean())):
+    if _are_one(values):
         return float(values.mean() == 0)
     return float(ttest_1samp(values, 0.0).pvalue)
 
 
 def paired_interval(differences: Sequence[float]) -> tuple[float, float]:
-    """The ends of Student's interval for the mean difference, at 1 - `LEVEL`; of at least two differences."""
+    """The ends of Student's interval for the mean difference, at 1 - `LEVEL`; of at least two differences.
+
+    Differences that are all the same have an interval of no width.
+    """
     from scipy.stats import ttest_1samp
 
-    interval = ttest_1samp(np.asarray(differences, dtype=float), 0.0).confidence_interval(1 - LEVEL)
+    values = np.asarray(differences, dtype=float)
+    if _are_one(values):
+        return float(values.mean()), float(values.mean())
+    interval = ttest_1samp(values, 0.0).confidence_interval(1 - LEVEL)
     return float(interval.low), float(interval.high)
+
+
+def _are_one(values: np.ndarray) -> bool:
+    """Whether numbers are all the same, to the last bits of a float."""
+    return bool(np.ptp(values) <= 1e-12 * abs(float(values.mean())))
 
 
 def marks(losses: Mapping[Name, Mapping[int, float]], level: float = LEVEL, least: int = LEAST_SEEDS) -> dict[Name, Mark]:

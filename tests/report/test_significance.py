@@ -1,6 +1,7 @@
 """Tests over seeds and data sets. Oracles: hand computation, published examples, scipy, and repetition of chance."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ def test_paired_t_by_hand():
 def test_interval_by_hand():
     """Oracle: by hand: differences 1, 2, 3 have the mean 2 and the error 1/√3; t with two degrees is 4.3027 at .975."""
     assert paired_interval([1, 2, 3]) == pytest.approx((2 - 4.3027 / math.sqrt(3), 2 + 4.3027 / math.sqrt(3)), abs=1e-4)
+    with warnings.catch_warnings(action="error"):
+        assert paired_interval([0.1, 0.1, 0.1]) == (pytest.approx(0.1), pytest.approx(0.1))
 
 
 def test_differences_without_spread():
