@@ -8,14 +8,20 @@ rows = Harmonic().fit(split.train, seed=0).sample(1000, seed=0)
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harmonic.datasets import load_dataset
+    from harmonic.datasets import as_table, load_dataset
     from harmonic.method import Harmonic
     from harmonic.schema import Schema
 from harmonic.table import Split
 
-__all__ = ["Harmonic", "Schema", "Split", "load_dataset"]
+__all__ = ["Harmonic", "Schema", "Split", "as_table", "load_dataset"]
 
-_HOMES = {"Harmonic": "method", "Schema": "schema", "Split": "table", "load_dataset": "datasets"}
+_HOMES = {
+    "Harmonic": "method",
+    "Schema": "schema",
+    "Split": "table",
+    "as_table": "datasets",
+    "load_dataset": "datasets",
+}
 
 
 def __getattr__(name: str) -> Any:

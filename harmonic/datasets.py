@@ -18,7 +18,7 @@ from harmonic.errors import BadInput
 from harmonic.hygiene import inspect
 from harmonic.infer import infer_schema
 from harmonic.parquet import read_parquet
-from harmonic.schema import Schema, Task
+from harmonic.schema import Schema, Task, attach
 from harmonic.seed import derive_seed
 from harmonic.table import Split, coerce
 
@@ -194,6 +194,29 @@ def load_dataset(name_or_path: str | Path, *, seed: int = 0, data_dir: str | Pat
     if str(name_or_path).lower().endswith((".csv", ".parquet")):
         return File(str(name_or_path)).load(seed)
     return configured(str(name_or_path), data_dir).load(seed)
+
+
+def as_table(
+    frame: pd.DataFrame,
+    *,
+    target: str | None = None,
+    task: Task | None = None,
+    description: str = "",
+    columns: Corrections | None = None,
+    drop: Sequence[str] = (),
+    constraints: Sequence[str] = (),
+) -> pd.DataFrame:
+    """A DataFrame as rows to fit on, all of them, with what there is to say of them; the settings are those of `File`.
+
+    A method's `fit` takes a plain DataFrame too, and its last column for the target.
+
+    Raises:
+        BadInput: the target is missing, empty or constant, or a column is constant, or a setting fits no column.
+    """
+    said = File("the DataFrame", None, target, task, description, columns, drop, constraints)
+    rows = _arrange(frame.rename(columns=str), said.target, said.drop, said.path)
+    schema = _schema(said, rows, "", said.path)
+    return attach(coerce(rows, schema, said.path), schema)
 
 
 def configured(name: str, data_dir: str | Path | None = None) -> Folder | Bundled | File:

@@ -49,11 +49,14 @@ def infer_schema(
         source: how an error names the rows.
 
     Raises:
-        BadInput: no rows, no target, a target of one class, a column of one value, a name or a text that no file can hold,
-            or a correction that fits no column.
+        BadInput: no rows, no target, a target of one class, a column of one value, a name that is no text, a name or a text
+            that no file can hold, or a correction that fits no column.
     """
     if train.empty or not len(train.columns):
         raise BadInput(f"{source} must hold a header and rows, but it holds {len(train)} rows: check the file.")
+    unnamed = next((name for name in train.columns if not isinstance(name, str)), None)
+    if unnamed is not None:
+        raise BadInput(f"{source} must have texts for column names, but has {unnamed!r}: rename(columns=str) does it.")
     target = target if target is not None else str(train.columns[-1])
     if target not in train.columns:
         raise BadInput(

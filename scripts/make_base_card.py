@@ -1,5 +1,6 @@
 """Write the base model's card from its training.json and results/base: `python scripts/make_base_card.py`."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ EVALUATIONS = Path("results/base")
 
 def main() -> int:
     """Write README.md beside the weights; exit status 1 where there is nothing to write it from."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     files = sorted(EVALUATIONS.glob("*.json"))
     if not files:
         print(f"{EVALUATIONS} must hold evaluations, but holds none: run scripts/evaluate_base.py.", file=sys.stderr)

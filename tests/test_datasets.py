@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from harmonic import as_table
 from harmonic.bundled import BUNDLED
 from harmonic.datasets import CONF, File, Folder, configured, known_names, load_dataset, read_csv
 from harmonic.download import rows_digest
 from harmonic.errors import BadInput
+from harmonic.infer import infer_schema
+from harmonic.table import schema_of
 
 BUNDLED_ROWS = {"affairs": 6366, "placements": 215, "wine": 178, "breast_cancer": 569, "progression": 442}
 """From the documentation of statsmodels, SDMetrics and scikit-learn."""
@@ -161,6 +164,25 @@ def test_a_csv_with_a_target_in_the_middle(tmp_path):
     assert split.schema.names == ["y", "colour"]
     assert (split.name, split.schema.task, split.schema.description) == ("mine", "binary", "mine")
     assert load_dataset(tmp_path / "mine.csv").schema.target == "y"
+
+
+def test_a_dataframe_as_a_table(one_sentence):
+    """Oracle: what the same rows are as a file, all of them; what is said of them is what a method's fit learns of."""
+    frame = pd.DataFrame({"id": range(40), 2020: [0, 1] * 20, "low": range(40), "high": range(1, 41), "zip": [7, 8] * 20})
+    said = {"target": "2020", "drop": ["id"], "columns": {"zip": "category"}, "constraints": ["high > low"]}
+    table = as_table(frame, description="towns", **said)
+    schema = schema_of(table)
+    assert table.columns.tolist() == schema.names == ["low", "high", "zip", "2020"]
+    assert (schema.target, schema.task, schema.description) == ("2020", "binary", "towns")
+    assert schema["zip"].categories == ("7", "8") and schema.constraints == ("high > low",)
+    assert len(table) == 40 and table["low"].tolist() == list(range(40))
+    assert schema_of(as_table(frame)) == infer_schema(frame.rename(columns=str))
+    with pytest.raises(BadInput) as error:
+        infer_schema(frame)
+    one_sentence(error.value, "train must have texts for column names, but has 2020")
+    with pytest.raises(BadInput) as error:
+        as_table(frame, target="price")
+    one_sentence(error.value, "the DataFrame must hold the target column 'price'")
 
 
 def test_a_csv_with_its_own_test_rows(tmp_path):
