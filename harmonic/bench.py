@@ -19,7 +19,7 @@ from harmonic import env, hygiene
 from harmonic.build import build, target_of
 from harmonic.costs import Cost, measured
 from harmonic.distributed import agreed, joined, leads, place
-from harmonic.errors import BadInput, SamplingFailed, check_name
+from harmonic.errors import BadInput, SamplingFailed, check_count, check_name
 from harmonic.infer import describe
 from harmonic.keys import early_key, fit_key, sample_key, score_key
 from harmonic.record import Cell, Record
@@ -114,10 +114,12 @@ def run_cell(
         The record, also of a cell that failed. Of processes that share the work the first alone scores and writes.
 
     Raises:
-        BadInput: the folders cannot be written, or a name is no folder's, so that there is no place for a record.
+        BadInput: the folders cannot be written, a name is no folder's, or the seed or the number of rows is none: of what
+            is no cell there is no record.
     """
     env.commit()  # now: what is loaded, should the checkout move on while this runs
     env.set_threads(config["threads"])
+    check_cell(config)
     check_name("dataset.name", config["dataset"]["name"] or Path(config["dataset"]["path"]).stem)
     check_name("label", config["names"]["method"])
     check_name("model", config["names"]["model"])
@@ -126,7 +128,6 @@ def run_cell(
     run = _Run(config, announce, note)
     error = None
     try:
-        check_cell(config)
         with joined(_device(config)) if together else nullcontext():
             split = run.split = _load(run)
             synthesizer = _fit(run, split)
@@ -182,8 +183,7 @@ def check_cell(config: Mapping[str, Any]) -> None:
     n = config["n_samples"]
     if n is not None and (not isinstance(n, int) or n < 1):
         raise BadInput(f"n_samples must be a whole number of at least 1, or null for as many rows as train, but is {n}.")
-    if not isinstance(config["seed"], int) or config["seed"] < 0:
-        raise BadInput(f"seed must be a whole number of at least 0, but is {config['seed']}.")
+    check_count("seed", config["seed"], 0)
 
 
 def _load(run: _Run) -> Split:
