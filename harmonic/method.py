@@ -341,7 +341,8 @@ class Harmonic:
         if self._draft is None or self._draft.asked != asked:
             writer.prepare()
             drafting = replace(writer, seed=derive_seed(seed, "draft"))
-            made = passes.run(drafting, wanted, passes.prompter.train, work_dir / "draft" if work_dir else None)
+            draft_dir = work_dir / "draft" if work_dir else None
+            made = passes.run(drafting, wanted, passes.prompter.train, draft_dir, "drafting")
             pool, rows = self._draft_pool, self._rows(made.rows.rows)
             source = Source.of_generated(rows, passes.encoder, self.codec, pool, within_class=self._within_class)
             self._draft = Draft(asked, source, made)

@@ -69,26 +69,35 @@ class Passes:
         """How many rows `run` has the model write for n, those included that are not kept."""
         return n if self.keep is None else self._trial_size(n) + math.ceil(n / self.keep)
 
-    def run(self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None) -> Pass:
-        """n rows, less those that are not kept."""
+    def run(
+        self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None, what: str = "sampling"
+    ) -> Pass:
+        """n rows, less those that are not kept; `what` they are, for the progress bar."""
         if self.keep is None:
-            return Pass(self._write(writer, n, source, work_dir))
+            return Pass(self._write(writer, n, source, work_dir, what))
         writer.prepare()
         trying = replace(writer, seed=derive_seed(writer.seed, "trial"))
-        trial = self._write(trying, self._trial_size(n), source, work_dir / "trial" if work_dir else None)
+        trial_dir = work_dir / "trial" if work_dir else None
+        trial = self._write(trying, self._trial_size(n), source, trial_dir, f"{what}, trial rows")
         train = self.prompter.train.rows
         discriminator = Discriminator.fit(train, self.as_table(trial.rows), self.encoder, self.keep, trying.seed)
 
         def keeps(rows: Sequence[dict[str, Any]], numbers: Sequence[int]) -> np.ndarray:
             return discriminator.keeps(self.as_table(rows), numbers)
 
-        return Pass(self._write(writer, n, source, work_dir, keeps), trial, discriminator.report)
+        return Pass(self._write(writer, n, source, work_dir, what, keeps), trial, discriminator.report)
 
     def _trial_size(self, n: int) -> int:
         return self.prompter.sampling.trial_size(n, len(self.prompter.train.rows))
 
     def _write(
-        self, writer: Writer | VllmWriter, n: int, source: Source, work_dir: Path | None, keeps: Keeps | None = None
+        self,
+        writer: Writer | VllmWriter,
+        n: int,
+        source: Source,
+        work_dir: Path | None,
+        what: str,
+        keeps: Keeps | None = None,
     ) -> Generation:
         return sample_rows(
             writer,
@@ -98,4 +107,5 @@ class Passes:
             compute=self.compute,
             work_dir=work_dir,
             keeps=keeps,
+            what=what,
         )

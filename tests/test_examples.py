@@ -133,10 +133,11 @@ def test_generated_rows_are_the_same_for_a_seed_also_after_a_kill(generated, eas
 def test_a_draft_serves_all_calls_of_a_seed(generated, easy_table, monkeypatch):
     """Oracle: how many rows are written, and the rows of a draft of the call's own."""
     method, rows = generated
-    written = []
+    written, bars = [], []
 
     def counted(*args, **kwargs):
         written.append(args[3])
+        bars.append(kwargs["what"])
         return sample_rows(*args, **kwargs)
 
     monkeypatch.setattr("harmonic.passes.sample_rows", counted)
@@ -144,6 +145,7 @@ def test_a_draft_serves_all_calls_of_a_seed(generated, easy_table, monkeypatch):
     for n in (3, 5):
         pd.testing.assert_frame_equal(method.sample(n, seed=0), rows.head(n))
     assert written == [len(easy_table), 3, 5]
+    assert bars == ["drafting", "sampling", "sampling"]
     method.sample(2, seed=1)
     monkeypatch.setattr(method, "sampling", replace(method.sampling, draft_rows=9))
     method.sample(2, seed=1)

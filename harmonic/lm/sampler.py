@@ -136,6 +136,7 @@ def sample_rows(
     compute: Compute,
     work_dir: Path | None = None,
     keeps: Keeps | None = None,
+    what: str = "sampling",
 ) -> Generation:
     """Exactly n valid rows: the first n that are valid in the order of the tries, whatever the batches were.
 
@@ -149,6 +150,7 @@ def sample_rows(
         compute: device and precision.
         work_dir: where shards go, and where a run that was killed is taken up again; none are written without it.
         keeps: which valid rows are kept; if not given, all are.
+        what: how the progress bar calls it.
 
     Raises:
         SamplingFailed: n rows were not to be had; the message counts the reasons and shows what the model wrote.
@@ -156,7 +158,7 @@ def sample_rows(
     writer.prepare()
     result = Generation()
     limit = max(PATIENCE, int(n * writer.decoding.max_tries))
-    with progress_bar("sampling", n) as bar:
+    with progress_bar(what, n) as bar:
         while len(result.rows) < n:
             if result.tried >= limit or (result.tried >= PATIENCE and not result.rows and not result.turned_down):
                 raise SamplingFailed(_failure(result, n, limit))
