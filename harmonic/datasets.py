@@ -112,8 +112,8 @@ class Folder:
 class Bundled:
     """A data set inside a dependency: no network, no files. One table, split .7/.1/.2 by the run's seed.
 
-    Its domain (kinds, categories, ranges, which columns may be empty) is taken from the whole table, before the split: the
-    domain counts as public, the rows do not.
+    Its domain (kinds, categories, ranges, characters of texts, which columns may be empty) is taken from the whole table,
+    before the split: the domain counts as public, the rows do not.
     """
 
     name: str

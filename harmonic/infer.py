@@ -23,6 +23,8 @@ DATETIME_FORMATS = (
 )
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 MAX_PLACES = 10
+MAX_LETTERS = 200
+"""A text column of more different characters than this may hold any."""
 MAX_CLASSES = 20
 """An integer target with more distinct values than this is a regression target unless `task` says otherwise."""
 MAX_CATEGORIES = 100
@@ -91,6 +93,9 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str =
         column = replace(column, datetime_format=form, padded=dtype == "datetime64" or _is_padded(present, form))
     elif kind == "decimal":
         column = replace(column, places=_places(present))
+    elif kind == "text":
+        letters = set().union(*map(str, present.unique()))
+        column = replace(column, alphabet="".join(sorted(letters)) if len(letters) <= MAX_LETTERS else "")
     settings: dict[str, Any] = dict(correction)
     if "categories" in settings:
         settings["categories"] = tuple(map(str, settings["categories"]))
@@ -129,7 +134,7 @@ def _describe(column: Column, schema: Schema) -> str:
         places = f" ({column.places} places)" if column.kind == "decimal" else ""
         domain = f"{column.kind}{places} {column.low:g} to {column.high:g}"
     else:
-        domain = "text"
+        domain = f"text of {len(column.alphabet)} different characters" if column.alphabet else "text"
     notes = [
         *(["may be empty"] if column.nullable else []),
         *([f"target, {schema.task}"] if column.name == schema.target else []),

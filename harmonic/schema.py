@@ -37,6 +37,8 @@ class Column:
     """Text forms of a category or boolean column, sorted."""
     datetime_format: str = ""
     """strftime format of a datetime column."""
+    alphabet: str = ""
+    """Characters that a text column is written with, sorted; empty for any."""
     padded: bool = True
     """Whether a datetime's texts are as strftime writes them; else they may leave out a month's or a day's leading zero."""
 
@@ -170,8 +172,9 @@ class Schema:
         """A plain form for files and digests; `from_json` is its inverse. What is rare is named where it is there alone."""
         plain = asdict(self)
         for column in plain["columns"]:
-            if column["padded"]:
-                del column["padded"]
+            for name, usual in (("alphabet", ""), ("padded", True)):
+                if column[name] == usual:
+                    del column[name]
         return plain if self.constraints else {name: value for name, value in plain.items() if name != "constraints"}
 
     @classmethod

@@ -37,7 +37,7 @@ def value_pattern(codec: RowCodec, column: Column, *, empty: bool = True) -> str
     if column.categories:
         pattern = _any_of([literal(codec.escape(text)) for text in column.categories])
     elif column.kind == "text":
-        pattern = TEXT
+        pattern = _texts(codec, column.alphabet) if column.alphabet and not published else TEXT
     elif column.kind == "datetime":
         pattern = _moments(column)
     elif published and column.kind == "decimal":
@@ -52,6 +52,15 @@ def value_pattern(codec: RowCodec, column: Column, *, empty: bool = True) -> str
     if not column.nullable or not empty:
         return pattern
     return f"(?:{pattern}|nan|None|NaT)?" if published else f"(?:{pattern})?"
+
+
+def _texts(codec: RowCodec, alphabet: str) -> str:
+    """Texts of these characters: a class of those that stand for themselves, and the escapes of the others."""
+    plain = [letter for letter in alphabet if codec.escape(letter) == letter]
+    letters = [literal(codec.escape(letter)) for letter in alphabet if letter not in plain]
+    if plain:
+        letters.insert(0, "[" + "".join(f"\\{letter}" if letter in "[]^-&~|" else letter for letter in plain) + "]")
+    return f"(?:{'|'.join(letters)})+"
 
 
 def literal(text: str) -> str:

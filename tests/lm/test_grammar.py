@@ -191,6 +191,20 @@ def test_thousands_of_categories_and_days_compile_in_seconds(encoder):
     assert not accepts(grammar, grammar.starts[1], encoder.encode(["29.02.2023", QUOTE]))
 
 
+def test_texts_of_an_alphabet(encoder):
+    """Oracle: the letters, those among them that mean something in an expression or in JSON, and some that are not there."""
+    alphabet = "".join(sorted({*'ab01 .$[]^-\\&~|"ü'}))
+    column = Column("t", "text", "str", alphabet=alphabet)
+    codec = RowCodec(Schema((column,), "t", "multiclass"))
+    grammar = Grammar.compile(codec, encoder)
+
+    def is_held(text):
+        return grammar.path(grammar.starts[0], encoder.encode([codec.escape(text), QUOTE])) is not None
+
+    assert all(map(is_held, (*alphabet, alphabet, "a-b", "b.a $10", "a&&b~~0||1")))
+    assert not any(map(is_held, ("", "c", "A", "a,b", "aé")))
+
+
 def test_a_byte_stands_in_for_no_letter():
     """Oracle: the tokenizer, which writes a letter with its token, though its byte says the same."""
     encoder = SegmentEncoder(BUILDERS["sentence_piece"]())

@@ -100,6 +100,20 @@ def test_categories_and_holes():
     assert re.fullmatch(literal("".join(map(chr, range(32, 127)))), "".join(map(chr, range(32, 127))))
 
 
+def test_texts_have_the_letters_of_train():
+    """Oracle: the set of letters, one by one and together; what has a meaning in a class or in JSON is taken literally."""
+    alphabet = "".join(sorted({*'aZ09 .,[]^-\\&~|{}()$"\n\t/ü☕'}))
+    column = Column("x", "text", "str", alphabet=alphabet)
+    codec = RowCodec(Schema((column,), "x", "multiclass"))
+    found = pattern(column)
+    assert all(found.fullmatch(codec.escape(letter)) for letter in alphabet) and found.fullmatch(codec.escape(alphabet))
+    others = set(map(chr, range(1, 300))) - set(alphabet)
+    assert not any(found.fullmatch(codec.escape(other)) or found.fullmatch(codec.escape(f"a{other}")) for other in others)
+    assert not found.fullmatch("")
+    assert pattern(replace(column, alphabet="")).fullmatch("b") and pattern(column, "published").fullmatch("b")
+    assert pattern(replace(column, alphabet="\n")).fullmatch("\\n\\n")
+
+
 FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y%m%d", "%d of %m, %Y (%%)")
 
 
