@@ -36,9 +36,9 @@ class Encoder:
     numeric: tuple[str, ...]
     """Columns taken as numbers; all others are compared by equality."""
     low: np.ndarray
-    """float64, shape (p,): smallest train value of each numeric column."""
+    """float64, shape (p,): smallest train value of each numeric column; 0 where train has none."""
     span: np.ndarray
-    """float64, shape (p,): range of train; 1 where train has a single value."""
+    """float64, shape (p,): range of train; 1 where train has a single value, or none."""
     mean: np.ndarray
     """float64, shape (p,): mean over train in units of span, used to fill empty cells in `features`."""
     deviation: np.ndarray
@@ -56,6 +56,7 @@ class Encoder:
         """
         columns = [column for column in schema.columns if _takes_as_number(column, as_published)]
         raw = np.column_stack([column.numbers(train[column.name]) for column in columns] or [np.zeros((len(train), 0))])
+        raw[:, np.isnan(raw).all(axis=0)] = 0.0  # a column without a value tells nothing of its scale
         low = np.nanmin(raw, axis=0, initial=np.inf) if len(train) else np.zeros(raw.shape[1])
         span = np.nanmax(raw, axis=0, initial=-np.inf) - low
         span = np.where(span > 0, span, 1.0)

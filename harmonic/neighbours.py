@@ -312,7 +312,8 @@ def mixed_neighbours(
             continue
         rest = np.flatnonzero(known != label)
         for row in of_class:
-            mates = pool if own is None else pool[pool != own[row]]
+            others = pool if own is None else pool[pool != own[row]]
+            mates = others[nearest(queries[row : row + 1], references[others], len(others))[1][0]] if len(others) else others
             borrowed = nearest(queries[row : row + 1], references[rest], k - len(mates))[1][0]
             neighbours[row] = [*mates, *rest[borrowed]]
     return neighbours

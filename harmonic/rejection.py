@@ -41,8 +41,8 @@ class Discriminator:
     """c."""
     seed: int
     report: dict[str, float]
-    """`auc`: how well the written rows can be told from train's, each by the model that has not seen it, .5 for not at all;
-    `limit`; rows of each kind."""
+    """`auc`: how well the written rows can be told from train's, each by the model that was not fitted on it, .5 for not
+    at all, and a little more, since those rows also said when to end the fit; `limit`; rows of each kind."""
 
     @classmethod
     def fit(cls, train: pd.DataFrame, written: pd.DataFrame, encoder: Encoder, keep: float, seed: int) -> Self:

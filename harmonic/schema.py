@@ -86,11 +86,14 @@ class Column:
 
     def _write_filled(self, value: Any) -> str:
         if self.kind == "integer":
-            return str(int(value))
+            return str(int(value)) if value % 1 == 0 else str(value)
         if self.kind == "decimal":
-            return f"{value:.{self.places}f}"
+            text = f"{value:.{self.places}f}"
+            return text.removeprefix("-") if not text.strip("-0.") else text
         if self.kind == "datetime" and self.dtype == "datetime64":
             return str(value.strftime(self.datetime_format))
+        if self.kind in DISCRETE_KINDS and self.stored_as_number:
+            return _number_text(float(value), self.dtype)
         return str(value)
 
     def read(self, text: str) -> Cell | pd.Timestamp:
@@ -211,10 +214,14 @@ def discrete_texts(values: pd.Series, column: Column) -> pd.Series:
     if not column.stored_as_number:
         return values.map(str, na_action="ignore").astype(object)
 
-    def write(value: Any, number: float) -> Any:
-        if np.isnan(number):
-            return value
-        return str(int(number)) if column.dtype == "int64" and number % 1 == 0 else str(float(number))
-
     numbers = pd.to_numeric(values, errors="coerce")
-    return pd.Series([write(*pair) for pair in zip(values, numbers, strict=True)], index=values.index, dtype=object)
+    texts = [
+        value if np.isnan(number) else _number_text(number, column.dtype)
+        for value, number in zip(values, numbers, strict=True)
+    ]
+    return pd.Series(texts, index=values.index, dtype=object)
+
+
+def _number_text(number: float, dtype: str) -> str:
+    """A category's text that a file stores as a number: 1 where it stores whole numbers, however 1.0 came there."""
+    return str(int(number)) if dtype == "int64" and number % 1 == 0 else str(float(number))

@@ -95,6 +95,15 @@ def test_a_constant_column_is_finite() -> None:
     assert np.isfinite(encoder.features(frame)).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_column_without_a_value_in_train_is_finite() -> None:
+    """By hand: what train does not tell is taken as it is, and an empty cell is the mean."""
+    frame = pd.DataFrame({"x": [1.0, np.nan, 3.0], "y": ["a", "b", "a"]})
+    encoder = Encoder.fit(frame.assign(x=np.nan), infer_schema(frame))
+    assert np.array_equal(encoder.encode(frame).numbers[:, 0], [1.0, np.nan, 3.0], equal_nan=True)
+    assert encoder.features(frame).tolist() == [[1.0, 0.0], [0.0, 1.0], [3.0, 0.0]]
+
+
 def test_target_is_codes_or_numbers(schema: Schema, train: pd.DataFrame) -> None:
     """By hand: "no" 0 and "yes" 1; a regression target is the raw number."""
     assert Encoder.fit(train, schema).target(train).tolist() == [0, 1, 0, 1]

@@ -161,6 +161,8 @@ def test_same_class_looks_within_the_class_and_borrows_when_short() -> None:
     assert (labels[found.neighbours] == labels[:, None]).all()
     alone = groups("same_class", LINE.assign(y=["a", "b", "b", "b", "b", "b", "b"]))
     assert alone.neighbours[0].tolist() == [1, 2]
+    few = groups("same_class", pd.DataFrame({"x": [0, 9, 5, 1, 17, 18, 19], "y": [*"aaaa", *"bbb"]}), k=5)
+    assert few.neighbours[0].tolist() == [3, 2, 1, 4, 5]  # nearest first, then what is borrowed
 
 
 def test_published_rule_drops_every_class_but_0_and_1() -> None:

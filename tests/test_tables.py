@@ -162,10 +162,11 @@ def test_a_metric_of_a_user_has_a_sheet():
     records = [record("copy", mle_auc=0.5, mle_lr_auc=0.4), record("smote", mle_auc=0.6)]
     for score, of in zip((0.25, 0.5), records, strict=True):
         of.scores["mine"] = {"values": {"mine_gap": score, "mine_gap_holdout": 0.75, "mine:age": 1.0, "mine_rank": 2.0}}
+        of.scores["mi"] = {"values": {"mine_mi": 3.0}}
         of.scores["prompt_copy"] = {"values": {"prompt_rows_shown": 0.0}}
     parts = sheets(tables(records)["wine"])
     assert list(parts) == ["utility", "further", "cost"]
-    assert parts["further"].columns.tolist() == ["method", "model", "rows", "seeds", "mine_gap", "mine_rank"]
+    assert parts["further"].columns.tolist() == ["method", "model", "rows", "seeds", "mine_gap", "mine_mi", "mine_rank"]
     assert parts["further"]["mine_gap"].tolist() == ["0.250", "0.750", "0.500"]
     assert parts["utility"].columns.tolist() == ["method", "model", "rows", "seeds", AUC]
 

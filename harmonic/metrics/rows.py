@@ -47,12 +47,31 @@ def check_rows(split: Split, synthetic: pd.DataFrame, metric: str, *, at_least: 
     for column in split.schema.columns:
         values = rows[column.name]
         unreadable = (values.notna() & ~readable(values, column)).to_numpy()
-        if column.is_numeric and unreadable.any():
-            rows[column.name] = values.where(~unreadable)
+        rows[column.name] = _as_stored(values, unreadable, column)
         odd = int(unreadable.sum()) + (0 if column.nullable else int(values.isna().sum()))
         if odd:
             log.warning("%s: %d cells of %r hold what train never does, and count as empty.", metric, odd, column.name)
     return rows
+
+
+def _as_stored(values: pd.Series, unreadable: np.ndarray, column: Column) -> pd.Series:
+    """The values in the column's storage type, empty where they cannot be read; as they are where they have it already."""
+    if column.kind == "text":
+        return values
+    if column.kind == "datetime":
+        is_moment = pd.api.types.is_datetime64_any_dtype(values)
+        if is_moment == (column.dtype == "datetime64") and getattr(values.dtype, "tz", None) is None:
+            return values.where(~unreadable)
+        moments = pd.to_datetime(pd.Series(read_numbers(values, column), name=column.name), unit="s")
+        return moments if column.dtype == "datetime64" else moments.dt.strftime(column.datetime_format)
+    if column.kind in DISCRETE_KINDS:
+        if not unreadable.any() and (pd.api.types.is_numeric_dtype(values) or not column.stored_as_number):
+            return values
+        texts = discrete_texts(values, column).where(~unreadable & values.notna(), None)
+        return texts.map(column._as_stored, na_action="ignore")
+    if not unreadable.any() and pd.api.types.is_numeric_dtype(values):
+        return values
+    return pd.Series(read_numbers(values, column), name=column.name)
 
 
 def readable(values: pd.Series, column: Column) -> np.ndarray:
@@ -70,6 +89,8 @@ def read_numbers(values: pd.Series, column: Column) -> np.ndarray:
     if not pd.api.types.is_datetime64_any_dtype(values):
         dated = values.where(values.astype(str).str.contains(r"\d"))  # pandas takes "now" and "today" for moments
         values = pd.to_datetime(dated, format=column.datetime_format, errors="coerce")
+    if values.dt.tz is not None:
+        values = values.dt.tz_localize(None)  # a table's dates are those that its clock showed
     seconds = values.astype("datetime64[s]").astype("int64").astype(np.float64)
     return seconds.where(values.notna(), np.nan).to_numpy()
 

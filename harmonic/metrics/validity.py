@@ -30,8 +30,9 @@ class Validity:
       leading zeros if all of train's have them; a category that train holds; any text; nothing at all, where train has
       empty cells in that column. Text that reads as a number counts as the number. `validity_rows`: rows of such cells
       alone. Ideal 1.
-    * `validity_range`: rows without a number or date beyond those of train (the schema's `low` and `high`). Ideal the
-      hold-out's share, which is below 1: real rows reach beyond train, and who never does has learnt train's edges.
+    * `validity_range`: rows without a number or date beyond the schema's `low` and `high`. Ideal the hold-out's share. Where
+      the split is published these are train's, and that share is below 1: real rows reach beyond train, and who never does
+      has learnt train's edges. Where one table was split they are the whole table's, and it is 1.
     * `validity_constraints`: rows that keep all of the data set's `constraints`; a constraint on a cell that is no value is
       broken, one on an empty cell is kept. Ideal 1. Left out where the data set states none.
     * `validity_dependencies`: of the functional dependencies that hold in train, the share kept, over synthetic rows and
@@ -110,7 +111,7 @@ def _is_written_so(values: pd.Series, column: Column) -> np.ndarray:
 
 
 def in_range(rows: pd.DataFrame, schema: Schema) -> np.ndarray:
-    """Which rows hold no number beyond train's, bool, shape (n,); what is no number is not beyond them."""
+    """Which rows hold no number beyond the schema's, bool, shape (n,); what is no number is not beyond them."""
     inside = np.ones(len(rows), dtype=bool)
     for column in schema.columns:
         if column.is_numeric:

@@ -11,6 +11,7 @@ from harmonic.record import Record
 from harmonic.report.entries import HOLE, summarise
 from harmonic.report.groups import AS_TRAIN, Group, by_dataset, group
 from harmonic.report.published import published
+from harmonic.report.significance import paired_interval
 from harmonic.report.study import Fold, labelled
 from harmonic.report.tables import holdout_values, to_markdown
 
@@ -92,6 +93,7 @@ class _Contest:
     ours: Group
     baselines: tuple[Group, ...]
     holdout: dict[int, dict[str, float]]
+    """By seed, or by fold."""
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> "_Contest | None":
@@ -113,7 +115,7 @@ class _Contest:
             if by_fold.keys() >= folds.keys() and (some := [by_fold[fold] for fold in folds])
         ]
         ours = next(row for row in rows if row.method == METHOD)
-        return cls(ours, tuple(filter(_is_baseline, rows)), holdout_values(ours.records))
+        return cls(ours, tuple(filter(_is_baseline, rows)), dict(enumerate(record.values for record in ours.records)))
 
     def mean(self, key: str) -> float | None:
         """Of our seeds."""
@@ -228,6 +230,10 @@ def _prompt_copy(contest: _Contest) -> str:
     if None in ends:
         return HOLE
     mean, low, high = (end for end in ends if end is not None)
+    seeds = [value for value in contest.ours.values("prompt_copy_drawn") if value is not None]
+    if len(seeds) > 1:  # one record's interval is of its rows, not of the mean
+        low, high = paired_interval([value - 0.5 for value in seeds])
+        low, high = low + 0.5, high + 0.5
     return _verdict(0 if low <= 0.5 <= high else abs(mean - 0.5), f"{_short(mean)} are nearer to what was shown")
 
 

@@ -139,6 +139,7 @@ def rank(losses: Mapping[str, Sequence[float]], level: float = LEVEL) -> Ranking
     chi2 = n * (k - 1) * between / spread if spread else 0.0
     rest = n * (k - 1) - chi2
     p_value = float(f.sf((n - 1) * chi2 / rest, k - 1, (k - 1) * (n - 1))) if rest > 1e-9 else 0.0
+    p_value = max(p_value, math.exp((1 - n) * math.lgamma(k + 1)))  # that all data sets agree by chance: the exact least
     critical = float(studentized_range.ppf(1 - level, k, np.inf)) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
     order = np.argsort(means, kind="stable")
     return Ranking(

@@ -45,10 +45,12 @@ def standing(records: Sequence[Record], criterion: Criterion) -> Standing | None
     """Methods ranked by a criterion; None where no two data sets have two methods in common.
 
     Ranks ask every method on every data set. Of all choices of two data sets or more, with the methods that have no hole on
-    them, the one with the most results counts, and of equal ones that with more data sets. References are not ranked; each
+    them, the one with the most results counts, and of equal ones that with more data sets. Folds of one data set share their
+    rows and are no data sets for such a test: they are left out. References are not ranked; each
     method counts by its mean over seeds, and one with several configurations on a data set is none that could be named.
     """
-    losses = {dataset: _losses(some, criterion) for dataset, some in by_dataset(records).items()}
+    whole = [record for record in records if record.config.get("dataset", {}).get("fold") is None]
+    losses = {dataset: _losses(some, criterion) for dataset, some in by_dataset(whole).items()}
     losses = {dataset: found for dataset, found in losses.items() if found}
     names = sorted(set().union(*losses.values()))
     best: tuple[tuple[str, ...], list[str]] = ((), [])

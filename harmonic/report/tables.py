@@ -79,6 +79,8 @@ SHEETS = {
 SCORES = tuple(score for sheet in SHEETS.values() for score in sheet)
 COSTS = (Score("time_fit_s", "fit s", places=0), Score("time_sample_s", "sample s", places=0))
 IDENTITY = ("method", "model", "rows", "seeds")
+WITHOUT_COLUMN = {"prompt_rows_shown"}
+"""All that prompt_copy says where no prompt held a row of train."""
 FURTHER = "further"
 """The sheet of metrics that these tables do not know."""
 HOLDOUT = "real hold-out"
@@ -115,8 +117,8 @@ def _unknown(records: Sequence[Record]) -> list[Score]:
         for metric, score in record.scores.items():
             found.setdefault(metric, set()).update(score["values"])
     listed = {score.key for score in SCORES}
-    ours = {metric for metric, names in found.items() if names & listed or any(key.startswith(metric) for key in listed)}
-    keys = {key for metric in found.keys() - ours for key in found[metric] if ":" not in key}
+    unknown = [names for names in found.values() if not names & (listed | WITHOUT_COLUMN)]
+    keys = {key for names in unknown for key in names if ":" not in key}
     holdouts = {key: own for key in keys for own in (f"{key}_holdout", f"{key}_real") if own in keys}
     return [Score(key, key, holdouts.get(key, "")) for key in sorted(keys - set(holdouts.values()))]
 

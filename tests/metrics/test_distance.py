@@ -216,6 +216,14 @@ def test_new_rows_are_counted_by_their_text() -> None:
     assert NewRowSynthesis()(made, rows, seed=0) == {"nrs": 0.5, "nrs_holdout": 0.0}
 
 
+def test_a_code_is_the_same_row_however_it_is_stored() -> None:
+    """By hand: a code of whole numbers beside an empty cell is a float; zero has no sign; half a year is no year."""
+    train = pd.DataFrame({"code": [1, 2, 3], "x": [0.0, 0.25, 0.5], "age": [3, 4, 5], "y": ["a", "b", "a"]})
+    made = split_of(train, train, code={"kind": "category", "nullable": True})
+    rows = pd.DataFrame({"code": [1.0, np.nan, 3.0], "x": [-0.001, 0.25, 0.5], "age": [3.0, 4.0, 5.4], "y": ["a", "b", "a"]})
+    assert NewRowSynthesis()(made, rows, seed=0) == {"nrs": pytest.approx(2 / 3), "nrs_holdout": 0.0}
+
+
 def test_published_new_rows_have_a_tolerance() -> None:
     """SDMetrics' default: 100 matches 100.9 but not 102, and 0 matches 0 alone."""
     train = pd.DataFrame({"x": [100.0, 0.0, 50.0], "y": ["a", "b", "a"]})

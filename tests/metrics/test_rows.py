@@ -186,13 +186,30 @@ def test_odd_schemas_have_scores(metric: Metric, columns: tuple[Column, ...], un
 
 
 def test_odd_cells_are_emptied_and_the_rest_is_kept(split: Split, synthetic: pd.DataFrame) -> None:
-    """By hand: what cannot be read as a number or date becomes empty; an unknown category has an empty cell's code."""
+    """By hand: what cannot be read as a number, a date or a known category becomes empty."""
     rows = synthetic.astype(object)
     rows.loc[0, ["age", "since", "colour"]] = ["x", "31.02.2020", "green"]
     checked = check_rows(split, rows, "metric")
-    assert checked.loc[0, ["age", "since"]].isna().all()
-    assert checked.loc[0, "colour"] == "green"
+    assert checked.loc[0, ["age", "since", "colour"]].isna().all()
     pd.testing.assert_frame_equal(checked.iloc[1:], rows.iloc[1:], check_dtype=False)
+
+
+def test_rows_of_another_storage_are_stored_as_train(split: Split, synthetic: pd.DataFrame) -> None:
+    """Oracle: the rows themselves: numbers and codes beside a word, dates as text for moments and the other way round."""
+    days = pd.to_datetime(synthetic["since"], format="%d.%m.%Y")
+    rows = synthetic.assign(
+        age=["about 5", *synthetic["age"].astype(str)[1:]],
+        code=synthetic["code"].astype(float),
+        since=days,
+        moment=synthetic["moment"].dt.tz_localize("Europe/Paris"),
+        y=["maybe", *synthetic["y"].astype(str)[1:]],
+    )
+    checked = check_rows(split, rows, "metric")
+    assert checked.loc[0, ["age", "y"]].isna().all()
+    texts = lambda table: [column.write(table[column.name])[1:] for column in split.schema.columns]  # noqa: E731
+    assert texts(checked) == texts(synthetic)
+    as_text = synthetic.assign(moment=synthetic["moment"].dt.strftime("%Y-%m-%d"))
+    pd.testing.assert_series_equal(check_rows(split, as_text, "metric")["moment"], synthetic["moment"])
 
 
 def test_reading_numbers_by_hand() -> None:

@@ -1,5 +1,7 @@
 """How far goals are reached. Oracle: by hand, on records whose every figure is chosen."""
 
+from dataclasses import replace
+
 import pytest
 from records import record
 
@@ -112,6 +114,19 @@ def test_chance_is_what_the_interval_holds(low, mean, high, expected):
     assert column(ours(prompt_rows_shown=1.0, **shown))[8] == expected
 
 
+def test_chance_over_seeds_is_of_their_mean():
+    """Oracle: by hand: five seeds near .53 are not at chance, though each one's interval holds .5; two far apart are."""
+
+    def told(*means):
+        ends = {"prompt_copy_drawn_low": 0.49, "prompt_copy_drawn_high": 0.57}
+        return column(
+            *(ours(seed, prompt_rows_shown=1.0, prompt_copy_drawn=mean, **ends) for seed, mean in enumerate(means))
+        )
+
+    assert told(0.53, 0.531, 0.529, 0.53, 0.53)[8] == "missed by .030: .530 are nearer to what was shown"
+    assert told(0.49, 0.53)[8] == "reached: .510 are nearer to what was shown"
+
+
 def test_nothing_is_reached_over_a_hole():
     """Oracle: the rule: a seed without a figure leaves a hole in every goal; without our records the column is holes."""
     assert column(ours(0), record("harmonic", 1, model="base", other=1.0), rival("smote")) == [HOLE] * len(GOALS)
@@ -142,6 +157,24 @@ def test_folds_are_judged_together():
     page = goals_page([ours(), rival("smote")], study)
     assert page.index("**reached**: .700") < page.index("by cross-validation") < page.index("missed by .020: .640")
     assert goals_on_folds(study[1:]).columns.tolist() == ["goal"]
+
+
+def test_folds_of_one_seed_have_a_hold_out_each():
+    """Oracle: by hand: the tail of the hold-out is .02 four times and .1 once, .036 on average, whatever the seeds."""
+    tails = {number: 0.1 if number == 4 else 0.02 for number in range(5)}
+    verdicts = set()
+    for seed in (None, 0):
+        study = [
+            fold("harmonic", number, "harmonic.method.Harmonic", **{**GOOD, "dcr_tail": 0.05, "dcr_tail_holdout": tail})
+            for number, tail in tails.items()
+        ]
+        for some in study:
+            if seed is not None:
+                some.cell = replace(some.cell, seed=seed)
+        verdicts.add(
+            goals_on_folds([*study, *(fold("smote", number, mle_f1_weighted=0.5) for number in range(5))])["german"][3]
+        )
+    assert verdicts == {"reached: .050, hold-out .036"}
     assert "cross-validation" not in goals_page([ours()], study[1:])
 
 

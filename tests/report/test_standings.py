@@ -37,6 +37,16 @@ def test_many_data_sets_are_no_obstacle():
     assert (found.datasets, found.ranking.methods) == (("d00", "d01", "d02"), ("b", "a"))
 
 
+def test_folds_are_no_data_sets():
+    """Oracle: the rule: they share their rows, so that five of them are not five tables."""
+    records = grid({(name, dataset): ord(name) / 200 for name in "ab" for dataset in "xy"})
+    folds = grid({(name, "x"): ord(name) / 200 for name in "ab"})
+    for number, some in enumerate(folds):
+        some.config["dataset"] = {"fold": number}
+    assert standing([*records, *folds], UTILITY).datasets == ("x", "y")
+    assert standing(folds, UTILITY) is None
+
+
 def test_privacy_is_nearness_to_its_ideal():
     """Oracle: by hand: .45 is nearer to .5 than .6 is."""
     values = {(name, dataset): value for name, value in (("a", 0.6), ("b", 0.45)) for dataset in "xy"}
