@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -85,6 +86,7 @@ def _cells(plain: dict[str, Any], choices: dict[str, str]) -> list[dict[str, Any
     shared = ("dataset", "metrics", "seed", "n_samples", "threads", "cache_dir", "results_dir")
     methods = {plain["label"] or choices["method"]: _with_a_budget_it_knows(plain["method"])}
     methods |= {name: method for name, method in (plain["references"] or {}).items() if name not in methods}
+    plain = {"metrics": {}, **plain}  # metrics=[] leaves the group out
     return [
         {**{name: plain[name] for name in shared}, "names": {"method": name, "model": choices["model"]}, "method": method}
         for name, method in methods.items()
@@ -146,6 +148,8 @@ def _reason(error: Exception) -> str | None:
         return f"{message} (python run.py --help shows the choices)"
     if isinstance(error, BadInput):
         return str(error)
+    if isinstance(error, yaml.YAMLError):
+        return f"a configuration must be YAML, but it cannot be read: {' '.join(str(error).split())}."
     if isinstance(error, OSError) and error.filename:
         return (
             f"{error.filename} must be a place that can be read and written, but {error.strerror}: mend it or go elsewhere."
@@ -156,9 +160,12 @@ def _reason(error: Exception) -> str | None:
 
 
 def _where(record: Any, results: Path) -> str:
-    """Where a cell's rows are, or the record that says why there are none."""
+    """Where a cell's rows are, or the record that says why there are none, if one was written."""
     folder = record.cell.folder(results)
-    return f"record: {folder / 'record.json'}" if record.error else f"rows: {folder / 'synthetic.csv'}"
+    if not record.error:
+        return f"rows: {folder / 'synthetic.csv'}"
+    path = folder / "record.json"
+    return f"record: {path}" if path.exists() else "an earlier record of this cell stands"
 
 
 def run() -> int:

@@ -62,7 +62,7 @@ class File:
 
     def save(self, folder: Path) -> None:
         """Write the rows."""
-        save_table(self.table, folder)
+        save_table(self.table, folder, self.table.attrs["schema"])  # train's, which one class of it would not show
 
     def load(self, folder: Path) -> Self:
         """Take up what `save` wrote."""

@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 
 from harmonic import env, hygiene
-from harmonic.build import build, target_of
+from harmonic.build import build, build_object, target_of
 from harmonic.costs import Cost, measured
 from harmonic.distributed import agreed, joined, leads, place
 from harmonic.errors import BadInput, SamplingFailed, check_count, check_name
 from harmonic.infer import describe
 from harmonic.keys import early_key, fit_key, sample_key, score_key
-from harmonic.record import Cell, Record
+from harmonic.record import FILE, Cell, Record, earlier_record
+from harmonic.schema import Schema
 from harmonic.seed import derive_seed
 from harmonic.store import Store, check_writable, copy_atomically
 from harmonic.synthesizer import Synthesizer
@@ -120,7 +121,7 @@ def run_cell(
     env.commit()  # now: what is loaded, should the checkout move on while this runs
     env.set_threads(config["threads"])
     check_cell(config)
-    check_name("dataset.name", config["dataset"]["name"] or Path(config["dataset"]["path"]).stem)
+    check_name("dataset.name", _dataset_name(config))
     check_name("label", config["names"]["method"])
     check_name("model", config["names"]["model"])
     for option in ("cache_dir", "results_dir"):
@@ -138,10 +139,20 @@ def run_cell(
         if not leads():
             time.sleep(GRACE_S)
             raise
-        error = {"stage": run.stage, "type": type(failure).__name__, "message": " | ".join([str(failure), *run.also])}
+        error = {
+            "stage": run.stage,
+            "type": type(failure).__name__,
+            "message": " | ".join([str(failure) or repr(failure), *run.also]),
+        }
         if not isinstance(failure, (BadInput, SamplingFailed)):
             error["trace"] = traceback.format_exc()
     return _write(run, error) if leads() else _record(run, error)
+
+
+def _dataset_name(config: Mapping[str, Any]) -> Any:
+    """The data set's name, which a file has from its path if not given."""
+    dataset = config["dataset"]
+    return dataset.get("name") or Path(dataset.get("path", "")).stem
 
 
 def _device(config: Mapping[str, Any]) -> Any:
@@ -158,7 +169,10 @@ def fail_cell(config: Mapping[str, Any], stage: str, type_: str, message: str) -
 
 
 def _write(run: _Run, error: dict[str, str] | None) -> Record:
-    """The record, its rows first: where there is a record that says done, there are its rows."""
+    """The record, its rows first: where there is a record that says done, there are its rows.
+
+    A cell that is done and now fails before its rows, as where a file is out of reach for a while, stays done.
+    """
     record = _record(run, error)
     folder = record.cell.folder(run.results)
     try:
@@ -166,7 +180,8 @@ def _write(run: _Run, error: dict[str, str] | None) -> Record:
             if error is None:
                 rows = run.store.folder("sample", run.keys["sample"]) / "table.csv"
                 copy_atomically(rows, folder / "synthetic.csv")
-            record.write(run.results)
+            if error is None or run.keys.get("sample") or not _is_done(record, run.results):
+                record.write(run.results)
         early = replace(record.cell, key=early_key(run.config))
         if early != record.cell:  # a failure before the rows is over
             shutil.rmtree(early.folder(run.results), ignore_errors=True)
@@ -176,6 +191,13 @@ def _write(run: _Run, error: dict[str, str] | None) -> Record:
             f"and repeat the command, which goes on from the finished stages."
         ) from failure
     return record
+
+
+def _is_done(record: Record, results: Path) -> bool:
+    """Whether the same cell ended well before; a failure before its rows have a name says nothing against that."""
+    of_seed = record.cell.folder(results).parent.glob(f"seed{record.cell.seed}-*/{FILE}")
+    others = (earlier for path in of_seed if (earlier := earlier_record(path)))
+    return any(other.status == "done" and other.config == record.config for other in others)
 
 
 def check_cell(config: Mapping[str, Any]) -> None:
@@ -191,7 +213,7 @@ def _load(run: _Run) -> Split:
     started = time.perf_counter()
     if not leads():
         agreed(None)  # the first process may have to download it
-    split: Split = build(run.config["dataset"]).load(run.config["seed"])
+    split: Split = build_object(run.config["dataset"]).load(run.config["seed"])
     if leads():
         agreed(None)
     run.costs["time_data_s"] = time.perf_counter() - started
@@ -206,7 +228,7 @@ def _load(run: _Run) -> Split:
 
 def _fit(run: _Run, split: Split) -> Synthesizer:
     run.enter("fit")
-    synthesizer: Synthesizer = build(run.config["method"])
+    synthesizer: Synthesizer = build_object(run.config["method"])
     key = run.keys["fit"] = fit_key(run.config, synthesizer, split)
     with run.making("fit", key) as is_missing:
         if is_missing:
@@ -235,7 +257,7 @@ def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
                     method = run.config["names"]["method"]
                     raise SamplingFailed(f"{n} rows were asked for, but {method} gave {len(rows)}.")
                 table = coerce(rows, split.schema, "the generated rows")
-            save = partial(_save_rows, table, synthesizer)
+            save = partial(_save_rows, table, split.schema, synthesizer)
             run.put("sample", key, partial(_save_stage, "sample", cost, n, synthesizer, save))
     _take_up(run, "sample")
     synthetic = load_table(run.store.folder("sample", key))
@@ -247,8 +269,8 @@ def _sample(run: _Run, split: Split, synthesizer: Synthesizer) -> pd.DataFrame:
     return synthetic
 
 
-def _save_rows(table: pd.DataFrame, synthesizer: Synthesizer, folder: Path) -> None:
-    save_table(table, folder)
+def _save_rows(table: pd.DataFrame, schema: Schema, synthesizer: Synthesizer, folder: Path) -> None:
+    save_table(table, folder, schema)  # whatever the rows are like: a table of one class is still of this data set
     for name in PROMPTS:
         prompts = getattr(synthesizer, name, None)
         if prompts is not None:
@@ -276,13 +298,13 @@ def _score_one(
     run: _Run, name: str, config: Any, split: Split, synthetic: pd.DataFrame, synthesizer: Synthesizer
 ) -> dict[str, Any]:
     run.note(f"score {name}")
-    metric = build(config)
+    metric = build_object(config)
     key = score_key(run.config, config, metric, run.digests["split"], run.digests["synthetic"], run.keys["fit"])
     with run.making("score", key) as is_missing:
         if is_missing:
             log.info("scoring %s", name)
             with measured(run.store.log_file("score", key)) as cost:
-                values = metric(split, synthetic, seed=run.seed("score"), synthesizer=synthesizer)
+                values = metric(split, synthetic.copy(), seed=run.seed("score"), synthesizer=synthesizer)
             score = {
                 "values": {name: float(value) for name, value in values.items()},
                 "config": config,
@@ -323,7 +345,7 @@ def _record(run: _Run, error: dict[str, str] | None) -> Record:
     config = run.config
     data = {"schema": run.split.schema.to_json(), "hygiene": run.split.hygiene} if run.split else {}
     cell = Cell(
-        dataset=run.split.name if run.split else config["dataset"]["name"] or Path(config["dataset"]["path"]).stem,
+        dataset=run.split.name if run.split else _dataset_name(config),
         method=config["names"]["method"],
         model=config["names"]["model"] if "model" in config["method"] else "none",
         seed=config["seed"],

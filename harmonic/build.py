@@ -32,13 +32,21 @@ def build(node: Any) -> Any:
     return target(**options)
 
 
-def target_of(node: dict[str, Any]) -> Any:
+def build_object(node: Any) -> Any:
+    """`build` of what must name a class."""
+    target_of(node)
+    return build(node)
+
+
+def target_of(node: Any) -> Any:
     """The class or function that a node's `_target_` names.
 
     Raises:
-        BadInput: there is none of that name.
+        BadInput: it names none, or there is none of that name.
     """
-    module, _, name = node[TARGET].rpartition(".")
+    if not isinstance(node, dict) or TARGET not in node:
+        raise BadInput(f"A configuration must name its class in {TARGET}, but {node!r} does not: add it.")
+    module, _, name = str(node[TARGET]).rpartition(".")
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:

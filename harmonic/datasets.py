@@ -259,6 +259,9 @@ def read_csv(path: Path, schema: Schema | None = None) -> pd.DataFrame:
         raise BadInput(f"{path} must be text, but holds a NUL: save it as UTF-8 text.")
     try:
         header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8").iloc[0].dropna()
+        sign = next((sign for sign in (";", "\t") if sign in header.iloc[0]), None) if len(header) == 1 else None
+        if sign:
+            raise BadInput(f"{path} must have commas between its cells, but its header has {sign!r}: save it with commas.")
         # round_trip: the default parser may miss a number's last bit, which would show as ten more decimal places.
         frame = pd.read_csv(
             path, encoding="utf-8", float_precision="round_trip", low_memory=False, **_typed(path, header, schema)
@@ -314,9 +317,6 @@ def _arrange(frame: pd.DataFrame, target: str | None, drop: Sequence[str], sourc
             f"{', …' if len(kept) > 8 else ''}: set dataset.target to one of them."
         )
     if len(kept) < 2:
-        sign = next((sign for sign in (";", "\t") if sign in str(frame.columns[0])), None)
-        if sign:
-            raise BadInput(f"{source} must have commas between its cells, but its header has {sign!r}: save it with commas.")
         raise BadInput(f"{source} must hold a target and one feature or more, but holds {len(kept)} columns: add some.")
     return frame[kept]
 

@@ -1,5 +1,6 @@
 """The errors a user can cause, told apart from the project's own defects, and the checks every option goes through."""
 
+from numbers import Integral
 from typing import Any, get_args
 
 LONGEST_NAME = 200
@@ -36,7 +37,7 @@ def check_at_least(option: str, value: float, least: float) -> None:
 
 def check_count(option: str, value: int, least: int) -> None:
     """Raise BadInput unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise BadInput(f"{option} must be a whole number of at least {least}, but is {value!r}: correct it.")
 
 

@@ -1,14 +1,17 @@
 """From a DataFrame to a schema: each column's kind guessed, shown, and open to correction."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
+from datetime import date
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from harmonic.errors import BadInput, shown
+from harmonic.errors import BadInput, check_choice, shown
 from harmonic.schema import DISCRETE_KINDS, Column, Kind, Schema, Task, discrete_texts
 
 DATETIME_FORMATS = (
@@ -29,6 +32,23 @@ MAX_CLASSES = 20
 """An integer target with more distinct values than this is a regression target unless `task` says otherwise."""
 MAX_CATEGORIES = 100
 """A string column is text when it has more distinct values than this and most of them occur once."""
+
+
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "nullable": ("true or false", lambda value: isinstance(value, bool)),
+    "padded": ("true or false", lambda value: isinstance(value, bool)),
+    "places": (
+        f"a whole number from 0 to {MAX_PLACES}",
+        lambda value: isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) <= MAX_PLACES,
+    ),
+    "low": ("a number", lambda value: isinstance(value, Real) and not isinstance(value, bool)),
+    "high": ("a number", lambda value: isinstance(value, Real) and not isinstance(value, bool)),
+    "categories": ("a list", lambda value: isinstance(value, Iterable) and not isinstance(value, (str, Mapping))),
+    "datetime_format": ("a text", lambda value: isinstance(value, str)),
+    "alphabet": ("a text", lambda value: isinstance(value, str)),
+}
+"""What a correction of each field may be: in words, and as a test."""
+_PLAIN = (str, bool, int, float, np.generic, Decimal, date)
 
 
 def infer_schema(
@@ -56,6 +76,11 @@ def infer_schema(
     """
     if train.empty or not len(train.columns):
         raise BadInput(f"{source} must hold a header and rows, but it holds {len(train)} rows: check the file.")
+    if task is not None:
+        check_choice("dataset.task", task, Task)
+    twice = train.columns[train.columns.duplicated()]
+    if len(twice):
+        raise BadInput(f"{source} must name each column once, but {twice[0]!r} stands there twice: rename one.")
     unnamed = next((name for name in train.columns if not isinstance(name, str)), None)
     if unnamed is not None:
         raise BadInput(f"{source} must have texts for column names, but has {unnamed!r}: rename(columns=str) does it.")
@@ -65,13 +90,14 @@ def infer_schema(
             f"{source} must hold the target column {target!r}, but has {', '.join(map(str, train.columns[:8]))}"
             f"{', …' if len(train.columns) > 8 else ''}: set dataset.target to one of them."
         )
-    corrections = {name: {"kind": fix} if isinstance(fix, str) else dict(fix) for name, fix in (columns or {}).items()}
+    corrections = {name: _correction(name, fix) for name, fix in (columns or {}).items()}
     _check_corrections(corrections, train, source)
     inferred_task = task or _infer_task(train[target])
     if inferred_task != "regression":
         corrections.setdefault(target, {}).setdefault("kind", "category")
     schema_columns = []
     for name in train.columns:
+        _check_storage(train[name], source)
         _check_texts(train[name], str(name), source)
         _check_varies(train[name], str(name), str(name) == target, source)
         schema_columns.append(infer_column(train[name], corrections.get(str(name), {}), source))
@@ -109,6 +135,10 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str =
             ) from None
         low = column.low if column.low is not None else float(numbers.min())
         high = column.high if column.high is not None else float(numbers.max())
+        if low > high:
+            raise BadInput(
+                f"dataset.columns.{column.name} must have low at most high, but {low} is above {high}: correct them."
+            )
         column = replace(column, low=low, high=high)
     return column
 
@@ -142,6 +172,12 @@ def _describe(column: Column, schema: Schema) -> str:
     return domain + (f" ({', '.join(notes)})" if notes else "")
 
 
+def _correction(name: str, fix: str | Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(fix, (str, Mapping)):
+        raise BadInput(f"dataset.columns.{name} must be a kind, or fields of a column by name, but is {fix!r}: correct it.")
+    return {"kind": fix} if isinstance(fix, str) else dict(fix)
+
+
 def _check_corrections(corrections: Mapping[str, Mapping[str, Any]], train: pd.DataFrame, source: str) -> None:
     known = {field.name for field in fields(Column)} - {"name", "dtype"}
     for name, correction in corrections.items():
@@ -156,11 +192,40 @@ def _check_corrections(corrections: Mapping[str, Mapping[str, Any]], train: pd.D
             raise BadInput(
                 f"dataset.columns.{name}.kind must be one of {', '.join(get_args(Kind))}, but is {correction['kind']!r}."
             )
+        for key, value in correction.items():
+            what, is_one = _FIELDS.get(key, ("", lambda value: True))
+            if not is_one(value):
+                raise BadInput(f"dataset.columns.{name}.{key} must be {what}, but is {value!r}: correct it.")
 
 
 def printable(text: str) -> str:
     """A table's own text for a terminal, which must not obey it."""
     return text if text.isprintable() else repr(text)[1:-1]
+
+
+def _check_storage(values: pd.Series, source: str) -> None:
+    """What no CSV file holds: moments with a time zone, numbers that are none, cells of several values."""
+    odd: Any = None
+    if isinstance(values.dtype, pd.DatetimeTZDtype) or pd.api.types.is_complex_dtype(values):
+        odd = values.dropna().iloc[:1].tolist()
+    elif pd.api.types.is_float_dtype(values):
+        infinite = np.flatnonzero(np.isinf(values.to_numpy(dtype=np.float64, na_value=np.nan)))
+        if len(infinite):
+            raise BadInput(
+                f"{source}, column {values.name!r}, row {infinite[0] + 1}: expected a number, found "
+                f"{shown(values.iloc[infinite[0]])}, no finite number."
+            )
+    elif values.dtype == object:
+        odd = [value for value in values if not isinstance(value, _PLAIN) and not _is_empty(value)][:1]
+    if odd:
+        raise BadInput(
+            f"{source}, column {values.name!r} must hold numbers, texts, true and false, or dates without a time zone, but "
+            f"holds {shown(odd[0])}: convert or drop it."
+        )
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is pd.NaT or value is pd.NA
 
 
 def _check_texts(values: pd.Series, name: str, source: str) -> None:
@@ -183,7 +248,7 @@ def _check_varies(values: pd.Series, name: str, is_target: bool, source: str) ->
     distinct = values.nunique(dropna=is_target)
     if distinct > 1:
         return
-    held = f"one value ({shown(values.iloc[0])})" if distinct else "no value"
+    held = f"one value ({shown(values.iloc[0])})" if values.notna().any() else "no value"
     if is_target:
         raise BadInput(
             f"{source}, target {name!r} must have two classes or more, but holds {held} in all {len(values)} rows."
@@ -257,7 +322,7 @@ def _datetime_format(present: pd.Series, dtype: str) -> str:
 
 def _is_padded(present: pd.Series, form: str) -> bool:
     """Whether each text is what strftime writes of its moment: 2024-03-02, and not 2024-3-2."""
-    return bool((pd.to_datetime(present, format=form, errors="coerce").dt.strftime(form) == present).all())
+    return bool((pd.to_datetime(present, format=form, errors="coerce").dt.strftime(form) == present.map(str)).all())
 
 
 def _places(present: pd.Series) -> int:

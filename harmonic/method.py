@@ -291,13 +291,13 @@ class Harmonic:
             work_dir: where shards are kept, a folder of this call's own: another call would take them for its rows.
             conditions: n rows of some columns, which the rows returned hold as they are; an empty cell is no condition.
         """
-        if not hasattr(self, "model"):
-            raise BadInput("a method must be fitted or loaded before it writes rows: call fit or load first.")
+        self._check_fitted()
         if conditions is not None:
             if len(conditions) != n:
                 raise BadInput(f"conditions must have a row for each of the {n} wanted, but has {len(conditions)}.")
             return self._complete(conditions, "conditions", seed, work_dir, empty=True)
         check_count("n", n, 1)
+        n = int(n)
         writer = self.writer(self.sampling.decoding, seed)
         source = self._source(writer, n, seed, work_dir)
         made = self._passes.run(writer, n, source, work_dir)
@@ -306,6 +306,10 @@ class Harmonic:
         self.prompt_rows = prompter.train_rows(shown, source)
         self.prompt_drawn = prompter.drawn(shown, numbers, seed, source)
         return self._table(made)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model"):
+            raise BadInput("a method must be fitted or loaded before it writes rows or is saved: call fit or load first.")
 
     def read_row(self, text: str) -> dict[str, Any]:
         """The row a text stands for, as it was written; Unreadable where the schema does not hold it."""
@@ -366,6 +370,7 @@ class Harmonic:
 
         `prompt_rows` and `prompt_drawn` are None afterwards: rows without a hole had no prompt.
         """
+        self._check_fitted()
         holes = table.isna().any(axis=1).to_numpy()
         schema = self.rewriting.schema
         if not holes.any():
@@ -499,6 +504,7 @@ class Harmonic:
 
     def save(self, folder: Path | str) -> None:
         """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""
+        self._check_fitted()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         load.save(self.model, self.encoder.tokenizer, folder / "model")

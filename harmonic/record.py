@@ -1,6 +1,7 @@
 """A cell's result as one JSON file: what tables, plots and the report are made from."""
 
 import json
+import logging
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 from harmonic.errors import BadInput, check_name
 from harmonic.store import write_atomically
+
+log = logging.getLogger(__name__)
 
 FILE = "record.json"
 VERSION = 1
@@ -77,7 +80,7 @@ class Record:
         nothing new: a record names the commit and the machine that computed it, not those that looked at it last.
         """
         path = self.cell.folder(root) / FILE
-        earlier = read(path) if path.exists() else None
+        earlier = earlier_record(path)
         rows = self.digests.get("synthetic")
         if earlier and earlier.digests.get("synthetic"):
             if rows is None:
@@ -88,6 +91,15 @@ class Record:
         if not (earlier and earlier.status == self.status == "done" and earlier._content() == self._content()):
             write_atomically(path, dumps(self))
         return path
+
+
+def earlier_record(path: Path) -> Record | None:
+    """The record that a cell has already; one that cannot be read is none."""
+    try:
+        return read(path) if path.exists() else None
+    except BadInput as error:
+        log.warning("%s", error)
+        return None
 
 
 def _json(plain: Any) -> str:
@@ -115,8 +127,13 @@ def loads(text: str) -> Record:
 
 
 def read(path: Path) -> Record:
-    """The record in a file."""
-    return loads(path.read_text())
+    """The record in a file; BadInput where it holds none."""
+    try:
+        return loads(path.read_text())
+    except (ValueError, TypeError, KeyError):
+        raise BadInput(
+            f"{path} must hold a record of version {VERSION}, but cannot be read as one: remove it, and run its cell again."
+        ) from None
 
 
 def read_all(root: Path) -> list[Record]:

@@ -197,6 +197,8 @@ class Schema:
                 values = pd.to_numeric(values).astype("float64" if with_holes else column.dtype)
             elif column.dtype == "bool" and not values.isna().any():
                 values = values.astype(bool)
+            elif column.dtype == "datetime64":
+                values = pd.to_datetime(values)
             elif column.dtype in ("str", "bool"):
                 values = values.astype(object).where(values.notna(), None)
             columns[column.name] = values.reset_index(drop=True)

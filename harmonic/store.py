@@ -40,7 +40,7 @@ def _refuse(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of stage results: `<root>/<stage>/<key>/`, with the file DONE written last.
+    """A folder of stage results: `<root>/<stage>/<key>/`, with the file DONE, which says the others' sizes, written last.
 
     Beside them `work/` keeps what unfinished stages need after a kill, `log/` what each stage took (`harmonic.costs`), and
     `claims/` who makes what.
@@ -53,8 +53,16 @@ class Store:
         return self.root / stage / key[:24]
 
     def has(self, stage: str, key: str) -> bool:
-        """Whether the result is there, whole."""
-        return (self.folder(stage, key) / DONE).exists()
+        """Whether the result is there, whole: one that a file is missing from, or whose files have other sizes, is none."""
+        folder = self.folder(stage, key)
+        if not (folder / DONE).exists():
+            return False
+        for name, size in _sizes(folder / DONE).items():
+            file = folder / name
+            if not file.exists() or file.stat().st_size != size:
+                log.warning("%s %s is damaged in %s, and is made again", stage, key[:8], name)
+                return False
+        return True
 
     def work_dir(self, stage: str, key: str) -> Path:
         """Where an unfinished stage keeps what must survive a kill."""
@@ -99,7 +107,8 @@ class Store:
         aside.mkdir(parents=True)
         try:
             write(aside)
-            (aside / DONE).touch()
+            files = [path for path in sorted(aside.rglob("*")) if path.is_file()]
+            (aside / DONE).write_text(json.dumps({str(path.relative_to(aside)): path.stat().st_size for path in files}))
             _flush(aside)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
@@ -108,6 +117,15 @@ class Store:
         aside.rename(target)
         shutil.rmtree(self.work_dir(stage, key), ignore_errors=True)
         return target
+
+
+def _sizes(done: Path) -> dict[str, int]:
+    """Bytes of each file of a result, as it was made."""
+    try:
+        sizes: dict[str, int] = json.loads(done.read_text())
+    except ValueError:  # of an older version, which said nothing
+        return {}
+    return sizes
 
 
 def _acquired(claim: BaseFileLock, stage: str, key: str) -> BaseFileLock:

@@ -72,7 +72,7 @@ def coerce(frame: pd.DataFrame, schema: Schema, source: str) -> pd.DataFrame:
             for what, names in (("lacks", missing), ("has the unknown column", unknown))
             if names
         )
-        raise BadInput(f"{source} must have the columns of train, but {found}: add or drop them in that file.")
+        raise BadInput(f"{source} must have the columns of train, but {found}: add or drop them there.")
     table = frame[schema.names].reset_index(drop=True)
     for column in schema.columns:
         table[column.name] = _coerce_column(table[column.name], column, source)
@@ -124,10 +124,10 @@ def _refuse(bad: pd.Series, values: pd.Series, column: Column, source: str, foun
         )
 
 
-def save_table(table: pd.DataFrame, folder: Path) -> None:
-    """Write table.csv and schema.json into a folder."""
+def save_table(table: pd.DataFrame, folder: Path, schema: Schema | None = None) -> None:
+    """Write table.csv and schema.json into a folder; the schema is the table's own unless another is given."""
     table.to_csv(folder / "table.csv", index=False)
-    save_schema(schema_of(table), folder)
+    save_schema(schema or schema_of(table), folder)
 
 
 def save_schema(schema: Schema, folder: Path) -> None:

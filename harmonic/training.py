@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import lightning
@@ -25,6 +26,7 @@ from harmonic.errors import BadInput, check_at_least, check_choice
 from harmonic.seed import derive_seed
 from harmonic.sharding import Sharding
 
+log = logging.getLogger(__name__)
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -163,6 +165,8 @@ class Checkpoints(Callback):
         aside = agreed(self.folder / f"{CHECKPOINT}.{os.getpid()}")
         trainer.save_checkpoint(aside)
         if trainer.is_global_zero:
+            with aside.open("rb") as written:
+                os.fsync(written.fileno())
             aside.replace(self.folder / CHECKPOINT)
         self.last = time.monotonic()
 
@@ -178,11 +182,19 @@ def _processes_of(checkpoint: dict[str, Any]) -> int:
 
 
 def resume_point(work_dir: Path | None) -> tuple[Path | None, int]:
-    """The checkpoint that `Checkpoints` left in a folder, and the number of the batch to go on with; None and 0 without."""
+    """The checkpoint that `Checkpoints` left in a folder, and the number of the batch to go on with; None and 0 without.
+
+    One that cannot be read is removed.
+    """
     if work_dir is None or not (work_dir / CHECKPOINT).exists():
         return None, 0
     checkpoint = work_dir / CHECKPOINT
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError):
+        log.warning("%s cannot be read, and training begins anew", checkpoint)
+        checkpoint.unlink(missing_ok=True)
+        return None, 0
     progress = content["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     return checkpoint, progress["current"]["ready"] * _processes_of(content)
 

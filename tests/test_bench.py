@@ -19,6 +19,7 @@ from harmonic.lm.module import FineTuning
 from harmonic.meaning import fit_meaning
 from harmonic.method import Harmonic
 from harmonic.metrics.distance import NewRowSynthesis
+from harmonic.store import DONE
 from harmonic.table import Split, load_table
 from tests import cells
 from tests.cells import COPY, DCR, NRS, write_csv
@@ -229,6 +230,7 @@ def test_what_the_prompts_showed_is_kept_with_the_rows(cell, tmp_path, monkeypat
     assert done.error is None
     assert done.values["prompt_rows_shown"] == len(np.unique(np.load(kept))) / 42
     kept.unlink()
+    (kept.parent / DONE).write_text("")  # of a version that kept neither
     failed = run_cell(cell(method, metrics={"copying": {**copying, "tail": 0.03}}))
     assert (failed.error["stage"], failed.error["type"]) == ("score copying", "BadInput")
     assert run_cell(cell(COPY, metrics={"copying": copying})).values == {}
@@ -391,6 +393,64 @@ def test_rows_that_break_the_schema_are_a_failure_of_sampling(cell, tmp_path, ki
     assert (failed.status, failed.error["stage"]) == ("failed", "sample")
     assert "colour" in failed.error["message"]
     assert not (tmp_path / "cache" / "sample").exists() or not list((tmp_path / "cache" / "sample").rglob("DONE"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"), [("fit", "table.csv"), ("fit", "stage.json"), ("sample", "table.csv"), ("score", "score.json")]
+)
+def test_a_damaged_cache_is_made_again(cell, tmp_path, caplog, stage, name):
+    """Oracle: the record and the rows of the unbroken run."""
+    first = run_cell(cell(INDEPENDENT))
+    file = next((tmp_path / "cache" / stage).rglob(name))
+    text = file.read_text()
+    file.write_text("".join(text.splitlines(keepends=True)[:3])[:-1])
+    again = run_cell(cell(INDEPENDENT))
+    assert again.status == "done" and meaning(asdict(again)) == meaning(asdict(first))
+    assert "damaged" in caplog.text
+    assert len(pd.read_csv(again.cell.folder(tmp_path / "runs") / "synthetic.csv")) == 42
+
+
+def test_a_cell_that_is_done_stays_done_where_its_file_is_away(cell, tmp_path):
+    """Oracle: the only record; a cell that never was done has one of its failure, and another configuration is another."""
+    done = run_cell(cell(INDEPENDENT))
+    (tmp_path / "mine.csv").rename(tmp_path / "away.csv")
+    assert run_cell(cell(INDEPENDENT)).status == "failed"
+    assert [(found.cell, found.status) for found in map(record.read, records_in(tmp_path))] == [(done.cell, "done")]
+    for change in ({"seed": 1}, {"n_samples": 7}):
+        assert run_cell(cell(INDEPENDENT, **change)).status == "failed"
+    assert [record.read(path).status for path in records_in(tmp_path)].count("failed") == 2
+
+
+def test_rows_of_a_generator_that_collapsed_are_scored(cell, tmp_path):
+    """Oracle: the rule: what is wrong with rows is for metrics to say; one class, and numbers beyond train."""
+    rows = pd.read_csv(tmp_path / "mine.csv").iloc[:20]
+    numeric = rows.select_dtypes("number").columns[0]
+    rows.assign(**{numeric: rows[numeric] + 1e4, rows.columns[-1]: rows.iloc[0, -1]}).to_csv(tmp_path / "s.csv", index=False)
+    done = run_cell(cell({"_target_": "baselines.file.File", "path": str(tmp_path / "s.csv")}))
+    assert done.error is None and done.status == "done"
+
+
+class Vandal:
+    """A metric that writes into its table."""
+
+    def __call__(self, split, synthetic, *, seed, synthesizer=None):
+        synthetic.iloc[:, 0] = 0
+        return {"vandal": 1.0}
+
+
+def test_a_metric_cannot_change_what_the_next_one_sees(cell):
+    """Oracle: a copy of train has no new row."""
+    done = run_cell(cell(COPY, metrics={"a": {"_target_": "tests.test_bench.Vandal"}, "nrs": NRS}))
+    assert done.values == {"vandal": 1.0, "nrs": 0.0, "nrs_holdout": done.values["nrs_holdout"]}
+
+
+@pytest.mark.parametrize(
+    ("part", "node"), [("dataset", {"path": "mine.csv", "name": None}), ("method", {}), ("metrics", {"mine": {"a": 1}})]
+)
+def test_a_configuration_without_a_class(cell, one_sentence, part, node):
+    """Oracle: the rule for what a user can cause."""
+    failed = run_cell(cell() | {part: node})
+    one_sentence(failed.error["message"], "must name its class in _target_")
 
 
 @pytest.mark.parametrize("n", [0, -3, 2.5, "ten"])

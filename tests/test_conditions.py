@@ -41,6 +41,17 @@ def test_an_unknown_column_may_be_called_self():
     assert found.known.tolist() == [[False, True]]
 
 
+def test_moments_stay_moments():
+    """Oracle: the storage: a given moment beside one that was drawn."""
+    day = Column("day", "datetime", "datetime64", datetime_format="%Y-%m-%d", low=0, high=4e9)
+    schema = Schema((day, Column("y", "category", "str", categories=("a", "b"))), "y", "binary")
+    given = pd.DataFrame({"day": [pd.Timestamp("2024-03-02"), pd.NaT]})
+    drawn = pd.DataFrame({"day": pd.to_datetime(["2020-01-01", "2021-01-01"]), "y": ["a", "b"]})
+    kept = Conditions.of(given, RowCodec(schema), "conditions").keep(drawn, schema)
+    assert kept["day"].tolist() == [pd.Timestamp("2024-03-02"), pd.Timestamp("2021-01-01")]
+    assert pd.api.types.is_datetime64_any_dtype(kept["day"])
+
+
 def test_holes_are_filled_and_nothing_else_is_touched(learnt, easy_table, easy_schema):
     """Oracle: the table before it had holes; no cell stays empty, in a column that may hold empty cells neither."""
     whole = easy_table.assign(rate=easy_table["rate"].fillna(1.5), note="n")

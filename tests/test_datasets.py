@@ -299,6 +299,15 @@ def test_tables_that_cannot_be_used(tmp_path, one_sentence, columns, settings, w
     one_sentence(error.value, *words)
 
 
+def test_decimal_commas_are_a_matter_of_separators(tmp_path, one_sentence):
+    """Oracle: the header alone."""
+    path = tmp_path / "mine.csv"
+    path.write_text("x;z;y\n" + "1,5;2,25;a\n2,5;1,25;b\n" * 9)
+    with pytest.raises(BadInput) as error:
+        File(str(path)).load(0)
+    one_sentence(error.value, "commas between its cells", "';'")
+
+
 @pytest.mark.parametrize("sign", [";", "\t"])
 def test_other_separators_are_named(tmp_path, one_sentence, sign):
     write(tmp_path / "mine.csv").to_csv(tmp_path / "mine.csv", index=False, sep=sign)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from harmonic.errors import BadInput
 from harmonic.record import Cell, Record, read, read_all
 
 CELL = Cell("wine", "copy", "none", 0, "0123456789abcdef")
@@ -33,6 +34,18 @@ def test_what_is_written_is_read(tmp_path):
     assert read(path) == original
     assert "Größe ☕" in path.read_text()
     assert original.values == {"dcr_mean": 0.25, "dcr_tail": 1e-9}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 2}', '{"cell": {"dataset": "wine"}, "status": "done"}'])
+def test_what_is_no_record_is_told_and_replaced(tmp_path, one_sentence, caplog, text):
+    """Oracle: the rule for what a user can cause; a cell's own record takes its place."""
+    path = record().write(tmp_path)
+    path.write_text(text)
+    with pytest.raises(BadInput) as error:
+        read(path)
+    one_sentence(error.value, str(path), "cannot be read")
+    assert read(record(scores={"nrs": score(nrs=1.0)}).write(tmp_path)).values == {"nrs": 1.0}
+    assert "cannot be read" in caplog.text
 
 
 def test_a_failed_record(tmp_path):

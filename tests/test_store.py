@@ -64,6 +64,19 @@ def test_a_result_is_whole_or_not_there(tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["k" * 24]
 
 
+def test_a_result_that_lost_something_is_none(tmp_path, caplog):
+    """Oracle: the bytes: a file that is shorter, longer or gone; an older result, whose DONE is empty, is believed."""
+    store = Store(tmp_path)
+    for damage in (lambda file: file.write_text("on"), lambda file: file.write_text("ones"), lambda file: file.unlink()):
+        folder = store.put("fit", "k", save("one"))
+        assert store.has("fit", "k")
+        damage(folder / "result.txt")
+        assert not store.has("fit", "k")
+        assert "damaged in result.txt" in caplog.text
+    (store.put("fit", "k", save("one")) / DONE).write_text("")
+    assert store.has("fit", "k")
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_a_writing_that_breaks_off_leaves_nothing_that_counts(tmp_path, error):
     """Oracle: the next writing, which finds no result and leaves a clean one."""

@@ -1,5 +1,6 @@
 """Schema inference, the text form of every kind, coercion, digests."""
 
+import datetime
 import hashlib
 import json
 
@@ -35,6 +36,59 @@ def test_inference_finds_what_the_fixture_was_made_to_hold(mixed_frame):
     assert schema["day"].datetime_format == "%d.%m.%Y"
     assert schema["grade"].categories == ("A", "B, or C", 'D "E"')
     assert (schema["count"].low, schema["count"].high) == (mixed_frame["count"].min(), mixed_frame["count"].max())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"columns": {"x": None}}, ("dataset.columns.x", "None")),
+        ({"columns": {"x": {"nullable": "yes"}}}, ("dataset.columns.x.nullable", "true or false")),
+        ({"columns": {"x": {"places": "two"}}}, ("dataset.columns.x.places", "'two'")),
+        ({"columns": {"x": {"low": "a"}}}, ("dataset.columns.x.low", "a number")),
+        ({"columns": {"x": {"low": 20, "high": 3}}}, ("dataset.columns.x", "low at most high")),
+        ({"columns": {"y": {"categories": "ab"}}}, ("dataset.columns.y.categories", "a list")),
+        ({"task": "regresion"}, ("dataset.task", "'regresion'")),
+    ],
+)
+def test_corrections_that_are_none(change, words, one_sentence):
+    """Oracle: the rule for what a user can cause."""
+    with pytest.raises(BadInput) as error:
+        infer_schema(pd.DataFrame({"x": [1.5, 2.5, 3.5], "y": ["a", "b", "a"]}), **change)
+    one_sentence(error.value, *words)
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ([1.0, np.inf, 2.0], "inf"),
+        ([1 + 2j, 2, 3], "(1+2j)"),
+        ([[1], [2], [3]], "[1]"),
+        (pd.date_range("2024", periods=3, tz="UTC"), "UTC"),
+        ([b"a", b"b", b"c"], "b'a'"),
+        ([None, np.nan, pd.NaT], "no value"),
+    ],
+)
+def test_cells_that_no_file_holds(cells, words, one_sentence):
+    """Oracle: the rule for what a user can cause."""
+    with pytest.raises(BadInput) as error:
+        infer_schema(pd.DataFrame({"x": pd.Series(cells), "y": ["a", "b", "a"]}))
+    one_sentence(error.value, "column 'x'", words)
+
+
+def test_a_name_that_stands_twice(one_sentence):
+    """Oracle: the rule for what a user can cause."""
+    with pytest.raises(BadInput) as error:
+        infer_schema(pd.DataFrame([[1, 2, "a"], [2, 3, "b"]], columns=["x", "x", "y"]))
+    one_sentence(error.value, "'x' stands there twice")
+
+
+def test_cells_of_pandas_and_python_are_as_those_of_a_file():
+    """Oracle: the schema of the same rows as numbers and texts."""
+    days = [datetime.date(2024, 3, 2), datetime.date(2024, 11, 12), datetime.date(2024, 3, 4)]
+    frame = pd.DataFrame({"day": days, "n": pd.array([1, None, 3], "Int64"), "y": pd.Categorical(["a", "b", "a"])})
+    plain = pd.DataFrame({"day": list(map(str, days)), "n": [1, np.nan, 3], "y": ["a", "b", "a"]})
+    assert infer_schema(frame)["day"] == infer_schema(plain)["day"]
+    assert infer_schema(frame)["y"].categories == ("a", "b")
 
 
 @pytest.mark.parametrize(

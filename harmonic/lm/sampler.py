@@ -1,6 +1,7 @@
 """Exactly n rows from a language model: tries in shards that survive a kill, read strictly, what was refused counted."""
 
 import json
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from harmonic.lm.decoding import Decoding, Prompt, Written
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.store import write_atomically
 from harmonic.training import Compute, progress_bar
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 256
 """Tries without a single valid row after which sampling gives up."""
@@ -255,7 +258,10 @@ def _shard(
     """The rows of some tries, in their order: written, or as an earlier run left them."""
     file = work_dir / f"tries-{tries[0]}-{tries[-1]}.json" if work_dir else None
     if file and file.exists():
-        return [Written(**row) for row in json.loads(file.read_text())]
+        try:
+            return [Written(**row) for row in json.loads(file.read_text())]
+        except (ValueError, TypeError):
+            log.warning("%s cannot be read, and its rows are written again", file)
     prompts = [prompt(number) for number in tries]
     read = [len(writer.encoder.encode(prompt.text)) for prompt in prompts]
     order = np.argsort([-length for length in read], kind="stable")

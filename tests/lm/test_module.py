@@ -208,6 +208,18 @@ def test_a_run_killed_after_its_last_batch(make, easy_encoder, easy_instructions
     assert equal(weights(finished), weights(again))
 
 
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_checkpoint_that_cannot_be_read(make, easy_encoder, easy_instructions, tmp_path, caplog, left):
+    """Oracle: the run without one."""
+    training = Training(epochs=2, batch_size=4)
+    losses, _ = run(make["gpt2"](), easy_encoder, easy_instructions, training, tmp_path)
+    content = (tmp_path / CHECKPOINT).read_bytes()
+    (tmp_path / CHECKPOINT).write_bytes(content[: int(left * len(content))])
+    again, asked = run(make["gpt2"](), easy_encoder, easy_instructions, training, tmp_path)
+    assert again == losses and asked > 0
+    assert "cannot be read, and training begins anew" in caplog.text
+
+
 def test_ctrl_c_is_a_keyboard_interrupt(make, easy_encoder, easy_instructions, tmp_path):
     """Oracle: Python's own; Lightning would end the process with a status of its own. The checkpoint is whole."""
     training = Training(epochs=2, batch_size=4)
