@@ -148,6 +148,8 @@ def _reason(error: Exception) -> str | None:
         return f"{message} (python run.py --help shows the choices)"
     if isinstance(error, BadInput):
         return str(error)
+    if type(error) is ValueError and str(error).startswith("Config group override"):  # Hydra's, of metrics=null
+        return f"{error} (python run.py --help shows the choices; [] is none)"
     if isinstance(error, yaml.YAMLError):
         return f"a configuration must be YAML, but it cannot be read: {' '.join(str(error).split())}."
     if isinstance(error, OSError) and error.filename:

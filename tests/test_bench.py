@@ -248,7 +248,7 @@ def interrupt(*args, **kwargs):
     raise KeyboardInterrupt
 
 
-def half_saved(table, folder):
+def half_saved(table, folder, schema=None):
     (folder / "table.csv").write_text("half")
     raise KeyboardInterrupt
 

@@ -207,13 +207,22 @@ def test_a_model_folder_without_a_tokenizer(command, csv, tmp_path, tiny_model):
         (("dataset=wine", "method=copy", "dataset.drop=[a"), ("'[a'",)),
         (("dataset=wine", "method=copy", "threads=many"), ("threads", "many")),
         (("dataset=wine", "method=copy", "threads=0"), ("threads", "0")),
+        (("dataset=wine", "method=copy", "metrics=null"), ("Config group override", "[] is none")),
     ],
-    ids=["group", "choice", "option", "missing path", "syntax", "type", "no threads"],
+    ids=["group", "choice", "option", "missing path", "syntax", "type", "no threads", "no metrics"],
 )
 def test_unknown_overrides(command, tmp_path, own, words):
     """Oracle: the rule; a misspelt option must never be run as if it were not there."""
     check_mistake(command(*own), *words)
     assert records_in(tmp_path) == []
+
+
+def test_rows_without_scores(command, csv, tmp_path):
+    """Oracle: the record: no metric, and rows all the same."""
+    status, out, _ = command("dataset=csv", f"dataset.path={csv}", "method=copy", "references=null", "metrics=[]")
+    (path,) = records_in(tmp_path)
+    assert status == 0 and str(path.with_name("synthetic.csv")) in out
+    assert json.loads(path.read_text())["scores"] == {}
 
 
 @pytest.mark.slow
