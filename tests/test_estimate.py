@@ -258,12 +258,16 @@ def test_what_cells_share_counts_once(cell, tmp_path):
 
 def test_bad_input_is_refused_as_in_a_run(cell, one_sentence, tmp_path, monkeypatch):
     """Oracle: the run's own sentence; data that a run would download is not fetched."""
-    for changes in ({"n_samples": 0}, {"seed": -1}, {"dataset": {"_target_": "harmonic.datasets.File", "path": "no.csv"}}):
-        config = {**cell(), **changes}
-        config["dataset"].setdefault("name", None)
+    for changes in ({"n_samples": 0}, {"seed": -1}):
         with pytest.raises(BadInput) as refused:
-            estimate_cell(config)
-        assert str(refused.value) == run_cell(config).error["message"]
+            estimate_cell(cell() | changes)
+        with pytest.raises(BadInput) as of_run:
+            run_cell(cell() | changes)
+        assert str(refused.value) == str(of_run.value)
+    config = cell() | {"dataset": {"_target_": "harmonic.datasets.File", "path": "no.csv"}}
+    with pytest.raises(BadInput) as refused:
+        estimate_cell(config)
+    assert str(refused.value) == run_cell(config).error["message"]
     monkeypatch.setattr("harmonic.datasets.download_into", lambda *args: pytest.fail("downloaded"))
     source = {"_target_": "harmonic.download.UCI", "path": "x", "columns": ["a"], "classes": None, "rows_digest": "0"}
     folder = {"_target_": "harmonic.datasets.Folder", "name": "far", "data_dir": str(tmp_path), "target": "a"}

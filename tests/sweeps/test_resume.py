@@ -8,7 +8,7 @@ import pytest
 from conftest import events, results, wait_for
 
 JOBLIB = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-SIX = ("method=smote,harmonic", "seed=0,1,2", "n_samples=600", "method.k=3")
+SIX = ("method=smote,harmonic", "seed=0,1,2", "n_samples=600", "method.k=3", "metrics=[nrs,dcr,validity,fidelity]")
 TWENTY_FOUR = (
     *("dataset=wine,affairs,placements", "method=smote,gaussian_copula,tabddpm,harmonic", "seed=0,1", "n_samples=600"),
     *("metrics=default", "references={copy: {_target_: baselines.copy.Copy}}", "+method.budget=smoke"),
