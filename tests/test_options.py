@@ -1,9 +1,10 @@
 """Every option refuses what it cannot mean: an unknown word is never taken for a known one."""
 
+import numpy as np
 import pytest
 
 from baselines.file import File
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_count
 from harmonic.lm.batches import Training
 from harmonic.lm.decoding import Decoding
 from harmonic.method import Harmonic
@@ -76,3 +77,17 @@ def test_a_place_that_cannot_be_written_is_one_line():
 
     assert run._reason(OSError(28, "No space left", "/x/y")).startswith("/x/y must be a place that can be read and written")
     assert run._reason(OSError("odd")) is None
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
+def test_whole_numbers_of_any_library(value):
+    """Oracle: the number."""
+    check_count("n", value, 1)
+
+
+@pytest.mark.parametrize("value", [True, np.bool_(True), 3.0, np.float64(3), "3", None, 0, np.int64(-1)])
+def test_what_is_no_count(value, one_sentence):
+    """Oracle: the rule for what a user can cause."""
+    with pytest.raises(BadInput) as error:
+        check_count("n", value, 1)
+    one_sentence(error.value, "n must be a whole number of at least 1")
