@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.errors import BadInput, check_choice, shown
-from harmonic.schema import DISCRETE_KINDS, Column, Kind, Schema, Task, discrete_texts
+from harmonic.schema import DISCRETE_KINDS, Column, Kind, Schema, Task, discrete_texts, written_in_full
 
 DATETIME_FORMATS = (
     "%Y-%m-%d",
@@ -116,7 +116,9 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str =
         column = replace(column, categories=tuple(sorted(discrete_texts(present, column).unique())))
     elif kind == "datetime":
         form = correction.get("datetime_format") or _datetime_format(present, dtype)
-        column = replace(column, datetime_format=form, padded=dtype == "datetime64" or _is_padded(present, form))
+        column = replace(
+            column, datetime_format=form, padded=dtype == "datetime64" or bool(written_in_full(present, form).all())
+        )
     elif kind == "decimal":
         column = replace(column, places=_places(present))
     elif kind == "text":
@@ -318,11 +320,6 @@ def _datetime_format(present: pd.Series, dtype: str) -> str:
         if bool(pd.to_datetime(texts, format=candidate, errors="coerce").notna().all()):
             return candidate
     return ""
-
-
-def _is_padded(present: pd.Series, form: str) -> bool:
-    """Whether each text is what strftime writes of its moment: 2024-03-02, and not 2024-3-2."""
-    return bool((pd.to_datetime(present, format=form, errors="coerce").dt.strftime(form) == present.map(str)).all())
 
 
 def _places(present: pd.Series) -> int:

@@ -211,6 +211,12 @@ def attach(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return table
 
 
+def written_in_full(texts: pd.Series, form: str) -> np.ndarray:
+    """Which texts are what strftime writes of their moment, zeros and all (2024-03-02, not 2024-3-2), bool, shape (n,)."""
+    moments = pd.to_datetime(texts, format=form, errors="coerce")
+    return (moments.dt.strftime(form) == texts.map(str)).to_numpy()
+
+
 def discrete_texts(values: pd.Series, column: Column) -> pd.Series:
     """Text forms of a category or boolean column; numbers are written as the column stores them (1 and 1.0 are one)."""
     if not column.stored_as_number:

@@ -29,9 +29,9 @@ from harmonic.lm.likelihood import BATCH_TOKENS, Tokens, token_log_likelihoods
 from harmonic.lm.load import Backbone, Pretrained, backbone
 from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.segments import SegmentEncoder, pad_left
-from harmonic.metrics.rows import check_rows, draw_rows, readable
+from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.metrics.utility import class_scores, number_scores, trivial_score, usable_rows
-from harmonic.schema import DISCRETE_KINDS, Column, Schema, discrete_texts
+from harmonic.schema import Column, Schema, discrete_texts
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import Split, coerce
 from harmonic.training import Compute, progress_bar
@@ -199,15 +199,8 @@ def readable_rows(split: Split, synthetic: pd.DataFrame, metric: str) -> pd.Data
         BadInput: see `check_rows`; or a cell is not of its column's kind.
     """
     rows = check_rows(split, synthetic, metric)
-    discrete = [column for column in split.schema.columns if column.kind in DISCRETE_KINDS]
-    for column in discrete:
-        rows[column.name] = rows[column.name].astype(object).where(readable(rows[column.name], column), None)
     lenient = tuple(replace(column, nullable=True) for column in split.schema.columns)
     table = coerce(rows, replace(split.schema, columns=lenient), "the synthetic table")
-    for column in discrete:
-        if column.dtype == "int64" and table[column.name].isna().any():  # a code is 1, also beside an empty cell
-            texts = discrete_texts(table[column.name], column)
-            table[column.name] = pd.Series([text if pd.isna(text) else int(text) for text in texts], dtype=object)
     if split.schema.task != "regression" and table[split.schema.target].nunique() == 1:
         log.warning("%s: the synthetic rows hold one class alone.", metric)
     return table

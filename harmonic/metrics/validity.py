@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from harmonic.constraints import Constraint
 from harmonic.metrics.rows import read_numbers, readable, take_rows
-from harmonic.schema import DISCRETE_KINDS, Column, Schema, discrete_texts
+from harmonic.schema import DISCRETE_KINDS, Column, Schema, discrete_texts, written_in_full
 from harmonic.table import Split
 
 log = logging.getLogger(__name__)
@@ -105,9 +105,8 @@ def _is_written_so(values: pd.Series, column: Column) -> np.ndarray:
     """Which dates have the leading zeros that all of train's texts have."""
     if not column.padded or column.dtype == "datetime64":
         return np.ones(len(values), dtype=bool)
-    moments = pd.to_datetime(values, format=column.datetime_format, errors="coerce")
     is_text = values.map(lambda cell: isinstance(cell, str)).to_numpy(dtype=bool)
-    return ~is_text | (moments.dt.strftime(column.datetime_format) == values).to_numpy()
+    return ~is_text | written_in_full(values, column.datetime_format)
 
 
 def in_range(rows: pd.DataFrame, schema: Schema) -> np.ndarray:
