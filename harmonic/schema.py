@@ -14,6 +14,8 @@ Cell = str | int | float | bool | None
 
 NUMERIC_KINDS = ("integer", "decimal", "datetime")
 DISCRETE_KINDS = ("category", "boolean")
+MAX_PLACES = 10
+"""Decimal places that a column may have."""
 _SECONDS = {"%f": 1, "%S": 1, "%M": 60, "%H": 3600, "%I": 3600}
 """What the finest sign of a moment's format counts, in seconds; a day without any."""
 _PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -203,6 +205,20 @@ class Schema:
                 values = values.astype(object).where(values.notna(), None)
             columns[column.name] = values.reset_index(drop=True)
         return attach(pd.DataFrame(columns), self)
+
+
+def storage(values: pd.Series) -> str:
+    """How a user's file stores a column: int64, float64, bool, str or datetime64."""
+    if pd.api.types.is_bool_dtype(values):
+        return "bool"
+    if pd.api.types.is_integer_dtype(values):
+        return "int64"
+    if pd.api.types.is_numeric_dtype(values):
+        return "float64"
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return "datetime64"
+    present = values.dropna()
+    return "bool" if len(present) and present.map(lambda value: isinstance(value, (bool, np.bool_))).all() else "str"
 
 
 def attach(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:

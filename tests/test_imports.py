@@ -14,6 +14,7 @@ LAYERS = {
         "seed",
         "schema",
         "table",
+        "checks",
         "infer",
         "encoding",
         "store",
