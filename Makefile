@@ -9,7 +9,7 @@ demo: $(INSTALLED) ## HARMONIC against copy, independent and SMOTE on the bundle
 	$(BIN)/python run.py -m method=smote,harmonic n_samples=2000 model.training.max_steps=150
 
 test: $(INSTALLED) ## the tests; those on the paper's tables need HARMONIC_DATA_DIR
-	$(BIN)/python -m pytest -q -n logical --dist loadfile
+	$(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 
 test-slurm: $(INSTALLED) ## a sweep through a real Slurm of this machine, set up as root (Debian, Ubuntu)
 	scripts/setup_slurm.sh

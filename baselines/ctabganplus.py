@@ -58,8 +58,10 @@ class CtabGanPlus:
 
     Our implementation, from the paper and its repository's settings. It differs in what it decides by itself: a column
     with one mode gets the general transform, a value that a tenth of the cells hold is a mode of its own, and numbers
-    beyond train's range are put at its end, where the authors ask the user and draw again. The classifier serves
-    classifications alone.
+    beyond train's range are put at its end, where the authors ask the user and draw again. The logarithm that they let the
+    user ask for on long tails is left out. The classifier serves classifications alone. Losses are the paper's: in the
+    repository the critic's score passes a ReLU, the penalty's gradient is measured place by place instead of row by row,
+    and the generator takes a step for the classifier's loss after that for the others.
 
     Args:
         budget: smoke, default or published, see `BUDGETS`.
@@ -67,6 +69,9 @@ class CtabGanPlus:
         max_minutes: end training after this long.
         compute: device, precision, checkpoints.
     """
+
+    version = 2
+    """Of training: the second draws a number's mode by the modes' weights, too."""
 
     def __init__(
         self,

@@ -60,8 +60,10 @@ learns which columns it has yet to write from many steps rather than from large 
 class Great:
     """GReaT as a `Synthesizer`; rows are "age is 31, sex is female, …", columns in a new order each time.
 
-    The package trains. It is asked for rows a batch at a time, since its own `sample` returns fewer than asked, or none,
-    when it meets an error; a row counts only if the schema accepts it. Texts that would break its sentences are escaped.
+    The package trains. A row always begins with its target, drawn from train's values as in its older versions (the newer
+    ones begin with a column drawn anew), so that classes come in train's shares and a numeric target is one of train's. The
+    package is asked for rows a batch at a time, since its own `sample` returns fewer than asked, or none, when it meets an
+    error; a row counts only if the schema accepts it. Texts that would break its sentences are escaped.
 
     Args:
         model: the language model, as for HARMONIC; its recipe gives the learning rate and the weight decay.
@@ -132,7 +134,9 @@ class Great:
             great = GReaT(
                 folder,
                 experiment_dir=folder,
-                max_steps=total_steps(recipe.steps, recipe.epochs, len(sentences), recipe.batch_size),
+                max_steps=total_steps(
+                    recipe.steps, recipe.epochs, len(sentences), recipe.batch_size, keeps_last=self.budget == "published"
+                ),
                 batch_size=recipe.batch_size,
                 learning_rate=self.backbone.training.learning_rate,
                 weight_decay=self.backbone.training.weight_decay,

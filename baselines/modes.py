@@ -42,6 +42,8 @@ class Modes:
     """Values that are modes without width; NaN for an empty cell."""
     means: tuple[float, ...]
     deviations: tuple[float, ...]
+    weights: tuple[float, ...]
+    """Of each mode with a width; they add up to 1."""
 
     @property
     def choices(self) -> int:
@@ -142,7 +144,8 @@ def _modes(numbers: np.ndarray, seed: int) -> Modes:
         special.append(float("nan"))
     components = min(MOST_MODES, len(np.unique(rest)))
     if components < 2:
-        return Modes(tuple(special), (float(rest.mean()),) if len(rest) else (), (1.0,) if len(rest) else ())
+        one = (1.0,) if len(rest) else ()
+        return Modes(tuple(special), (float(rest.mean()),) if len(rest) else (), one, one)
     mixture = BayesianGaussianMixture(
         n_components=components,
         weight_concentration_prior_type="dirichlet_process",
@@ -154,8 +157,9 @@ def _modes(numbers: np.ndarray, seed: int) -> Modes:
         chosen = mixture.fit(rest[:, None]).predict(rest[:, None])
     frequency = np.bincount(chosen, minlength=components)
     kept = [mode for mode in np.argsort(-frequency) if frequency[mode] and mixture.weights_[mode] > LEAST_WEIGHT]
-    deviations = np.sqrt(mixture.covariances_.reshape(-1))
-    return Modes(tuple(special), tuple(mixture.means_[kept, 0].tolist()), tuple(deviations[kept].tolist()))
+    deviations, weights = np.sqrt(mixture.covariances_.reshape(-1))[kept], mixture.weights_[kept]
+    parts = (mixture.means_[kept, 0], deviations, weights / weights.sum())
+    return Modes(tuple(special), *(tuple(part.tolist()) for part in parts))
 
 
 def _placed(numbers: np.ndarray, modes: Modes, column: Column, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -172,9 +176,9 @@ def _placed(numbers: np.ndarray, modes: Modes, column: Column, rng: np.random.Ge
         choice[held] = number
         ordinary &= ~held
     if ordinary.any():
-        means, deviations = np.array(modes.means), np.array(modes.deviations)
+        means, deviations, weights = np.array(modes.means), np.array(modes.deviations), np.array(modes.weights)
         distance = (numbers[ordinary, None] - means) / deviations
-        likely = -0.5 * distance**2 - np.log(deviations)
+        likely = np.log(weights) - np.log(deviations) - 0.5 * distance**2
         drawn = (likely + rng.gumbel(size=likely.shape)).argmax(1)
         choice[ordinary] = len(modes.special) + drawn
         place[ordinary] = np.clip(distance[np.arange(len(drawn)), drawn] / REACH, -0.99, 0.99)

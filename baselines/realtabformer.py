@@ -1,7 +1,7 @@
 """REaLTabFormer: a GPT-2 with random weights over the digits and categories of rows (Solatorio and Dupriez 2023).
 
 The authors' package. What it trips over on transformers 5 (its thread 103) is avoided from outside: one training argument
-that no longer exists is taken out, and a folder is given as text.
+that no longer exists is taken out, a folder is given as text, and whole models are not saved while the bootstrap trains.
 """
 
 import contextlib
@@ -59,15 +59,20 @@ BUDGETS: dict[Budget, Recipe] = {
 class RealTabFormer:
     """REaLTabFormer as a `Synthesizer`; columns in table order, a token for each digit and each category.
 
+    Rows are drawn from the 50 likeliest tokens, which transformers does unasked: a column of more categories loses its tail.
+
     Args:
         budget: smoke, default or published, see `BUDGETS`.
         epochs: instead of the budget's.
         bootstrap: end training where the package's bootstrap of distances says that rows are being copied; None for what
             the budget does (published alone uses it).
-        max_minutes: end training after this long.
+        max_minutes: end training after this long; the bootstrap's rounds before it are not counted.
         max_tries: rows written for each one wanted before giving up.
         compute: device; a run that was killed starts afresh.
     """
+
+    version = 2
+    """Of training: the second draws batches and dropout from the seed, too, and not the weights alone."""
 
     def __init__(
         self,
@@ -98,7 +103,9 @@ class RealTabFormer:
             settings = (folder, seed, len(train), self._uses_bootstrap)
             self.package = _made(self.recipe, self.schema, watch, self.compute, *settings)
             with contextlib.suppress(_TimeIsUp):
-                self.package.fit(self._coded(train), device=self._device, n_critic=critics, gen_kwargs={})
+                self.package.fit(
+                    self._coded(train), device=self._device, n_critic=critics, gen_kwargs={}, save_full_every_epoch=0
+                )
         self._ready()
         self.report = {"recipe": asdict(self.recipe), "bootstrap": self._uses_bootstrap, **watch.close()}
         return self
@@ -240,9 +247,11 @@ def _made(
         tabular_config=GPT2Config(n_layer=recipe.layers, n_embd=recipe.width, n_head=recipe.heads),
         checkpoints_dir=str(Path(folder) / "checkpoints"),
         samples_save_dir=str(Path(folder) / "samples"),
+        full_save_dir=str(Path(folder) / "full"),
         epochs=-(-steps // per_epoch),
         batch_size=recipe.batch_size,
         random_state=seed,
+        seed=seed,
         numeric_precision=max([4, *decimals]),
         numeric_max_len=max(10, longest),
         gradient_accumulation_steps=recipe.accumulate,

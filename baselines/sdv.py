@@ -24,7 +24,8 @@ TABLE = "table"
 
 @dataclass(frozen=True)
 class Epochs:
-    """How long a network is trained: for both the epochs and the steps. On a table of 500 rows an epoch is one step."""
+    """How long a network is trained: for both the epochs and the steps, counted in whole batches of 500 rows. TVAE takes a
+    step for what is left of an epoch, too: nearly twice as many on tables of 501 to 999 rows."""
 
     epochs: int = 0
     steps: int = 0

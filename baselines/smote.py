@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from baselines.exchange import refuse_text
 from harmonic.neighbours import Groups, make_groups
 from harmonic.schema import Column, attach
 from harmonic.table import load_table, save_table, schema_of
@@ -15,10 +16,15 @@ class Smote:
     """Synthetic minority over-sampling (Chawla et al. 2002), for every class alike, in the proportions of train.
 
     Numeric cells lie on the segment between a row and one of its k nearest rows of the same class; categories are the most
-    frequent among those neighbours, as in SMOTE-NC. Written here because imbalanced-learn's knows no empty cells and no
-    regression: an empty numeric cell on either end is taken from the row itself, and a regression target is interpolated
-    like any number.
+    frequent among those neighbours, as in SMOTE-NC. Nearest is by the mixed distance that `dcr` measures, too (range-scaled
+    differences, 1 for another category), not by SMOTE-NC's Euclidean one. A class of k rows or fewer has only its own to go
+    to, and a row that is alone in its class stays as it is. Written here because imbalanced-learn's knows no empty cells, no
+    such classes and no regression: an empty numeric cell on either end is taken from the row itself, and a regression target
+    is interpolated like any number.
     """
+
+    version = 2
+    """Of what rows lie between: the second stays within small classes."""
 
     def __init__(self, k: int = 5) -> None:
         self.k = k
@@ -27,7 +33,10 @@ class Smote:
         """Find the neighbours."""
         self.train = train
         schema = schema_of(train)
+        refuse_text(schema, "smote")
         self.groups = make_groups(train, schema, k=self.k, distance="mixed", label_rule="same_class", min_agreement=0)
+        if schema.task != "regression":
+            self.groups = _within_class(self.groups, train[schema.target].to_numpy())
         return self
 
     def sample(self, n: int, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
@@ -74,3 +83,13 @@ class Smote:
         with np.load(folder / "groups.npz") as arrays:
             self.groups = Groups(arrays["anchors"], arrays["neighbours"])
         return self
+
+
+def _within_class(groups: Groups, labels: np.ndarray) -> Groups:
+    """The groups with rows of their own class alone, in turns where they are fewer than k; the row itself if none."""
+    neighbours = groups.neighbours.copy()
+    own = labels[neighbours] == labels[groups.anchors, None]
+    for place in np.flatnonzero(~own.all(axis=1)):
+        mates = neighbours[place][own[place]] if own[place].any() else groups.anchors[[place]]
+        neighbours[place] = np.resize(mates, neighbours.shape[1])
+    return Groups(groups.anchors, neighbours)

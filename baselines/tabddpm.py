@@ -56,7 +56,9 @@ class TabDdpm:
     """Gaussian diffusion of the numbers, multinomial diffusion of the categories, one network for both.
 
     The target of a classification is not generated: rows are made for a class drawn as in train. Our implementation, from
-    the paper; beside it, empty numbers have a flag that is a category, and denoised numbers are bounded while sampling.
+    the paper; beside it, empty numbers have a flag that is a category, and denoised numbers are bounded while sampling. The
+    authors' network reads the logarithms of one-hot codes, ours the codes; they move whole numbers to values that train has
+    where these are 32 or fewer, ours are rounded.
 
     Args:
         budget: smoke, default or published, see `BUDGETS`.

@@ -61,7 +61,10 @@ class TabSyn:
     """A transformer turns each column into a few latent numbers; a diffusion model learns their joint distribution.
 
     Our implementation, from the paper. It differs in the schedules: the weight of the Kullback-Leibler term and the rate
-    fall along fixed curves, not where a validation loss stands still, so that a run is known from its start.
+    fall along fixed curves, not where a validation loss stands still, so that a run is known from its start, and the last
+    weights are kept, not those that were best (the authors' autoencoder: on test rows). The transformer is torch's, with a
+    projection behind its attention and a norm before its first layer, and has no extra token for the row. Empty numbers are
+    the median with a flag beside it, not the mean.
 
     Args:
         budget: smoke, default or published, see `BUDGETS`.
@@ -88,9 +91,9 @@ class TabSyn:
         self.arrays = Arrays.fit(train)
         table = [torch.from_numpy(part) for part in self.arrays.encode(train)]
         seeds = [derive_seed(seed, part) for part in ("vae", "diffusion")]
-        size = (len(train), self.recipe.batch_size)
-        vae_steps = total_steps(self.recipe.vae_steps, self.recipe.vae_epochs, *size)
-        steps = total_steps(self.recipe.steps, self.recipe.epochs, *size)
+        size, keeps_last = (len(train), self.recipe.batch_size), self.budget == "published"
+        vae_steps = total_steps(self.recipe.vae_steps, self.recipe.vae_epochs, *size, keeps_last=keeps_last)
+        steps = total_steps(self.recipe.steps, self.recipe.epochs, *size, keeps_last=keeps_last)
         limits = [None, None] if self.max_minutes is None else [self.max_minutes / 3, 2 * self.max_minutes / 3]
         self.vae, vae_run = self._train(
             lambda: self._new_vae(vae_steps, seeds[0]), table, vae_steps, seeds[0], work_dir, limits[0]

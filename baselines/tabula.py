@@ -51,13 +51,15 @@ BUDGETS: dict[Budget, Recipe] = {
     "default": Recipe(epochs=3, min_steps=400),
     "published": Recipe(768, 6, 12, 3072, epochs=400, learning_rate=5e-5),
 }
-"""Published is distilgpt2's size and the paper's 400 epochs."""
+"""Published is distilgpt2's size and the 400 epochs that the authors give 1 338 rows of insurance; they give adult 50."""
 
 
 class Tabula:
     """TabuLa's idea on our own language model: no pre-trained weights, a token for each name and each category, one order.
 
-    Differs from the paper: rows are our one-line JSON, the architecture is Llama's, and values are not padded to one length.
+    Differs from the paper: rows are our one-line JSON, the architecture is Llama's, and values are not padded to one length;
+    the rate warms up and falls along a cosine, with some weight decay; rows begin with nothing, and any token can be drawn,
+    where theirs begin with a value of one column and go on with one of the 50 likeliest tokens.
 
     Args:
         budget: smoke, default or published, see `BUDGETS`.

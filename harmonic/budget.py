@@ -32,9 +32,17 @@ def settle(budget: Budget | None, recipes: Mapping[Budget, Recipe], **given: Any
     return replace(recipes[name], **changes)  # type: ignore[type-var]
 
 
-def total_steps(steps: int, epochs: int, rows: int, batch_size: int) -> int:
-    """Optimiser steps on a table of so many rows: a network trains until both its steps and its epochs are done."""
-    return max(steps, epochs * max(1, rows // batch_size))
+def total_steps(steps: int, epochs: int, rows: int, batch_size: int, *, keeps_last: bool = False) -> int:
+    """Optimiser steps on a table of so many rows: a network trains until both its steps and its epochs are done.
+
+    Args:
+        steps: at least.
+        epochs: at least.
+        rows: of the table.
+        batch_size: rows of a step.
+        keeps_last: whether what is left of an epoch counts as a batch, as where the authors' loader keeps it.
+    """
+    return max(steps, epochs * max(1, -(-rows // batch_size) if keeps_last else rows // batch_size))
 
 
 def check_budget(budget: Budget | None) -> Budget | None:

@@ -32,6 +32,8 @@ def test_both_steps_and_epochs_are_done():
     assert total_steps(10, 3, rows=100, batch_size=32) == 10
     assert total_steps(5, 3, rows=100, batch_size=32) == 9
     assert total_steps(0, 3, rows=10, batch_size=32) == 3
+    assert total_steps(5, 3, rows=100, batch_size=32, keeps_last=True) == 12
+    assert total_steps(0, 3, rows=96, batch_size=32, keeps_last=True) == 9
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from functools import partialmethod
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,12 @@ import baselines.sdv
 from baselines.ctabganplus import CtabGanPlus
 from baselines.great import Great, escape
 from baselines.realtabformer import RealTabFormer
+from baselines.smote import Smote
 from baselines.tabargn import TabArgn
 from baselines.tabddpm import TabDdpm
 from baselines.tabsyn import TabSyn
 from baselines.tabula import Tabula
+from baselines.watch import Watch
 from harmonic.codec import RowCodec
 from harmonic.errors import BadInput, SamplingFailed
 from harmonic.infer import infer_schema
@@ -31,7 +34,7 @@ SMALL = Scratch(64, 2, 2, 128, 300, training=Training(learning_rate=5e-3))
 WRITERS = ("great", "tabula")
 """Those that write rows as text: they need an easy table to write one that obeys after seconds of training."""
 NETWORKS = ("ctgan", "copulagan", "tvae", "tabddpm", "tabsyn", "ctabganplus", "realtabformer")
-REFUSE_TEXT = ("gaussian_copula", *NETWORKS, "tabargn")
+REFUSE_TEXT = ("smote", "gaussian_copula", *NETWORKS, "tabargn")
 
 
 def make(name, **options):
@@ -51,6 +54,8 @@ def make(name, **options):
         return made
     if name == "realtabformer":
         return RealTabFormer("smoke", max_tries=50, compute=CPU, **options)
+    if name == "smote":
+        return Smote()
     return {"tabddpm": TabDdpm, "tabsyn": TabSyn, "ctabganplus": CtabGanPlus}[name]("smoke", compute=CPU, **options)
 
 
@@ -193,6 +198,33 @@ def test_a_killed_run_is_taken_up(name, table_for, tmp_path, monkeypatch):
     assert list(tmp_path.rglob("last.ckpt"))
     monkeypatch.setattr(training.Stream, "__iter__", batches)
     pd.testing.assert_frame_equal(make(name).fit(train, seed=1, work_dir=tmp_path).sample(30, seed=0), unbroken)
+
+
+def test_realtabformer_draws_its_batches_from_the_seed(mixed, monkeypatch):
+    """Oracle: what the package's trainer is told."""
+    begin, seeds = Watch.on_train_begin, []
+
+    def noted(watch, args, *others, **more):
+        seeds.append(args.seed)
+        begin(watch, args, *others, **more)
+
+    monkeypatch.setattr(Watch, "on_train_begin", noted)
+    for seed in (0, 7):
+        make("realtabformer", max_minutes=0).fit(mixed, seed=seed)
+    assert seeds == [0, 7]
+
+
+def test_the_bootstrap_of_realtabformer(mixed, tmp_path, monkeypatch):
+    """Oracle: the rule: training ends, rows obey the schema, and nothing is left where the user is."""
+    from realtabformer import REaLTabFormer
+
+    fit = REaLTabFormer.fit
+    monkeypatch.setattr(REaLTabFormer, "fit", partialmethod(fit, num_bootstrap=3))
+    monkeypatch.chdir(tmp_path)
+    method = make("realtabformer", epochs=12, bootstrap=True).fit(mixed, seed=0)
+    assert method.report["bootstrap"]
+    check(method.sample(5, seed=0), 5, mixed)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

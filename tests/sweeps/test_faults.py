@@ -104,7 +104,7 @@ def test_a_folder_that_is_read_only(own_mounts, command, tmp_path, option, folde
 def test_a_cell_that_is_killed_costs_itself_alone(run, start, tmp_path):
     """Oracle: SIGKILL of the cell's process, as the kernel does when memory runs out: the sweep goes on, the record says
     what happened and where, the status is not 0; the next run ends as an unbroken one."""
-    own = ("-m", "method=harmonic,smote", "method.k=3", "n_samples=1000")
+    own = ("-m", "method=harmonic,smote", "method.k=3", "n_samples=300", "model.training.max_steps=40")
     sweep = start(tmp_path / "killed", *own)
     wait_for(lambda: any(line["stage"] == "sample" for line in events(tmp_path / "killed")), sweep)
     os.kill(events(tmp_path / "killed", "sample")[0]["process"], signal.SIGKILL)
