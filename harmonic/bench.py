@@ -55,7 +55,7 @@ class _Run:
     report: dict[str, Any] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
-    also: list[str] = field(default_factory=list)
+    also: dict[str, str] = field(default_factory=dict)
     """Metrics that failed after the first one that did, and why."""
 
     @property
@@ -142,7 +142,8 @@ def run_cell(
         error = {
             "stage": run.stage,
             "type": type(failure).__name__,
-            "message": " | ".join([str(failure) or repr(failure), *run.also]),
+            "message": " | ".join([str(failure) or repr(failure), *(": ".join(also) for also in run.also.items())]),
+            **({"also": " ".join(run.also)} if run.also else {}),
         }
         if not isinstance(failure, (BadInput, SamplingFailed)):
             error["trace"] = traceback.format_exc()
@@ -286,11 +287,10 @@ def _score(run: _Run, split: Split, synthetic: pd.DataFrame, synthesizer: Synthe
         except Exception as failure:
             log.error("%s failed: %s", name, failure)
             failures[name] = failure
-    run.costs["time_score_s"] = sum(score["time_s"] for score in run.scores.values())
     if failures:
         first, *others = failures
         run.stage = f"score {first}"
-        run.also = [f"{name}: {failures[name]}" for name in others]
+        run.also = {name: str(failures[name]) for name in others}
         raise failures[first]
 
 

@@ -44,7 +44,7 @@ class Record:
     status: str
     """done or failed."""
     error: dict[str, str] | None = None
-    """Of a failed cell: stage, type, message, and the trace of what is no user's fault."""
+    """Of a failed cell: stage, type, message, other metrics that failed, and the trace of what is no user's fault."""
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Metric name to its values, configuration, stage key, seconds, peak memory, device and commit."""
     fit: dict[str, Any] = field(default_factory=dict)
@@ -66,6 +66,18 @@ class Record:
     def values(self) -> dict[str, float]:
         """All scores in one dictionary; metrics do not share key names."""
         return {name: value for score in self.scores.values() for name, value in score["values"].items()}
+
+    @property
+    def time_score_s(self) -> float:
+        """Seconds that the scores took, each when it was first computed."""
+        return float(sum(score["time_s"] for score in self.scores.values()))
+
+    def failed_in(self, metric: str) -> bool:
+        """Whether the cell failed in a metric, or before it came to any."""
+        if self.error is None:
+            return False
+        stage, _, first = self.error["stage"].partition(" ")
+        return stage != "score" or metric in (first, *self.error.get("also", "").split())
 
     def _content(self) -> str:
         """What the record says, less what it cost and who computed it."""
@@ -121,16 +133,20 @@ def dumps(record: Record) -> str:
 
 
 def loads(text: str) -> Record:
-    """The record in a text."""
+    """The record in a text; ValueError, or what its parts raise, where it is none of this version."""
     plain = json.loads(text)
-    return Record(**{**plain, "cell": Cell(**plain["cell"])})
+    record = Record(**{**plain, "cell": Cell(**plain["cell"])})
+    are_numbers = all(isinstance(value, (int, float, type(None))) for value in record.values.values())
+    if record.version != VERSION or not are_numbers:
+        raise ValueError
+    return record
 
 
 def read(path: Path) -> Record:
     """The record in a file; BadInput where it holds none."""
     try:
         return loads(path.read_text())
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise BadInput(
             f"{path} must hold a record of version {VERSION}, but cannot be read as one: remove it, and run its cell again."
         ) from None

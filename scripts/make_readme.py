@@ -18,7 +18,7 @@ def main() -> int:
     try:
         records = [read(path) for path in found(arguments.runs)]
         page = with_overview(arguments.page.read_text(encoding="utf-8"), records)
-    except (BadInput, OSError) as error:
+    except (BadInput, OSError, UnicodeDecodeError) as error:
         print(f"make_readme.py: {error}", file=sys.stderr)
         return 1
     arguments.page.write_text(page, encoding="utf-8", newline="\n")

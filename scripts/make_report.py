@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harmonic.errors import BadInput, check_name
-from harmonic.record import found, read, read_all
+from harmonic.record import found, read
 from harmonic.report.groups import by_dataset
 from harmonic.report.page import Report, Source
 from harmonic.report.pictures import of_all, of_dataset
 from harmonic.report.plots import save_png
+from harmonic.report.study import study_of
 
 
 def main() -> int:
@@ -24,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("results/runs"), help="folder of records")
     parser.add_argument("out", nargs="?", type=Path, default=Path("results/report.html"), help="file to write")
-    parser.add_argument("study", nargs="?", type=Path, default=Path("results/study"), help="folder of a study's records")
+    parser.add_argument("study", nargs="?", type=Path, help="folder of a study's records (results/study)")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots there too, as PNG")
     arguments = parser.parse_args()
     try:
@@ -38,7 +39,7 @@ def main() -> int:
 
 def _write(arguments: argparse.Namespace) -> Iterator[Path]:
     """Each file, as it is written."""
-    paths, study = found(arguments.runs), read_all(arguments.study)
+    paths, study = found(arguments.runs), study_of(arguments.study)
     here = arguments.out.parent
     sources = [Source(read(path), Path(os.path.relpath(path, here)).as_posix()) for path in paths]
     records = [source.record for source in sources]

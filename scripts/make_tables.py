@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harmonic.errors import BadInput, check_name
-from harmonic.record import Record, found, read, read_all
+from harmonic.record import Record, found, read
 from harmonic.report.comparison import compare
 from harmonic.report.goals import goals_page
 from harmonic.report.layouts import LAYOUTS
 from harmonic.report.renderings import latex, long, markdown
-from harmonic.report.study import study_page
-from harmonic.report.tables import pages, tables
+from harmonic.report.study import study_of, study_page
+from harmonic.report.tables import pages, plain, tables
 
 GOALS, STUDY = "goals", "study"
 """Their files' names."""
@@ -30,11 +30,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("results/runs"), help="folder of records")
     parser.add_argument("out", nargs="?", type=Path, default=Path("results/tables"), help="folder to write to")
-    parser.add_argument("study", nargs="?", type=Path, default=Path("results/study"), help="folder of a study's records")
+    parser.add_argument("study", nargs="?", type=Path, help="folder of a study's records (results/study)")
     arguments = parser.parse_args()
     try:
         records = [read(path) for path in found(arguments.runs)]
-        files = contents(records, read_all(arguments.study))
+        files = contents(records, study_of(arguments.study))
         arguments.out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (arguments.out / name).write_text(text, encoding="utf-8", newline="\n")
@@ -62,7 +62,7 @@ def contents(records: Sequence[Record], study: Sequence[Record]) -> dict[str, st
         check_name("a record's data set", dataset)
         if dataset in (GOALS, STUDY, *(layout.name for layout in LAYOUTS)):
             raise BadInput(f"A data set must not be named {dataset}, as one of the tables of all: rename it.")
-        files[f"{dataset}.md"] = f"# {dataset}\n\n{pages(table, '## ')}\n"
+        files[f"{dataset}.md"] = f"# {plain(dataset)}\n\n{pages(table, '## ')}\n"
         files[f"{dataset}.csv"] = table.to_csv(index=False)
     return files
 

@@ -546,6 +546,7 @@ def test_a_metric_that_fails_keeps_what_others_scored(cell, tmp_path, monkeypatc
             broken.setattr(f"harmonic.metrics.distance.{name}.__call__", fail)
         again = run_cell(cell(COPY, tmp_path / "both", metrics=metrics))
     assert (again.error["stage"], again.error["message"]) == ("score dcr", "by design | nrs: by design")
+    assert again.error["also"] == "nrs"
     run_cell(cell(metrics=metrics))
     assert one_record(tmp_path) == one_record(tmp_path / "unbroken")
 

@@ -36,7 +36,19 @@ def test_what_is_written_is_read(tmp_path):
     assert original.values == {"dcr_mean": 0.25, "dcr_tail": 1e-9}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 2}', '{"cell": {"dataset": "wine"}, "status": "done"}'])
+NAMED = '"cell": {"dataset": "wine", "method": "copy", "model": "none", "seed": 0, "key": "k"}, "status": "done"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", '{"version": 2}', '{"cell": {"dataset": "wine"}, "status": "done"}'),
+        *(
+            f"{{{NAMED}, {rest}}}"
+            for rest in ('"version": 2', '"scores": null', '"scores": {"nrs": {"values": {"nrs": "?"}}}')
+        ),
+    ],
+)
 def test_what_is_no_record_is_told_and_replaced(tmp_path, one_sentence, caplog, text):
     """Oracle: the rule for what a user can cause; a cell's own record takes its place."""
     path = record().write(tmp_path)

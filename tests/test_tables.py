@@ -135,7 +135,7 @@ def test_markdown_by_hand():
 def test_a_score_that_failed_is_told_from_those_that_did_not():
     """Oracle: the rule: what other metrics scored stays; what the failed one would have is no hole."""
     partly = record("smote", mle_auc=0.6)
-    partly.status, partly.error = "failed", {"stage": "score dcr", "type": "BadInput", "message": "no"}
+    partly.status, partly.error = "failed", {"stage": "score all", "type": "BadInput", "message": "no"}
     partly.scores["all"]["values"]["nrs_holdout"] = 0.9
     table = only([partly, record("copy", mle_auc=0.5, dcr_mean=0.0, nrs=0.0)])
     assert table.loc[HOLDOUT, NRS] == "0.900"
@@ -193,8 +193,9 @@ def regenerate(script, tmp_path, monkeypatch):
     """Runs the script on the folder runs, twice; what it wrote, by name, the same bytes both times."""
 
     def call():
-        folders = [str(tmp_path / name) for name in ("runs", "tables", "study")]
-        monkeypatch.setattr("sys.argv", ["make_tables.py", *folders])
+        monkeypatch.chdir(tmp_path)
+        study = ["study"] if (tmp_path / "study").exists() else []
+        monkeypatch.setattr("sys.argv", ["make_tables.py", "runs", "tables", *study])
         contents = []
         for _ in range(2):
             assert script.main() == 0
@@ -242,6 +243,14 @@ def test_the_script_writes_the_study_where_there_is_one(regenerate, tmp_path):
     contents = regenerate()
     assert contents["study.md"].decode() == study_page([variant])
     assert "k8" not in contents["german.md"].decode()
+
+
+def test_a_study_that_is_not_there(script, tmp_path, monkeypatch, capsys):
+    """Oracle: the rule for what a user can cause: a folder that was named holds records."""
+    record("smote", dataset="german", mle_auc=0.5).write(tmp_path / "runs")
+    monkeypatch.setattr("sys.argv", ["make_tables.py", *(str(tmp_path / name) for name in ("runs", "tables", "typo"))])
+    assert script.main() == 1
+    assert "typo must hold record.json files" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")

@@ -2,16 +2,16 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harmonic.record import Record
 from harmonic.report.entries import HOLE, Entry, summarise
-from harmonic.report.groups import AS_TRAIN, REFERENCES, Group, by_dataset, group
+from harmonic.report.groups import AS_TRAIN, REFERENCES, Group, by_dataset, group, metrics_of
 from harmonic.report.layouts import Column, Layout
 from harmonic.report.published import Figure, published
-from harmonic.report.significance import marks
+from harmonic.report.significance import Mark, marks
 from harmonic.report.tables import COSTS, HOLDOUT, holdout_values
 
 BESIDE = {"harmonic": "harmonic_published"}
@@ -62,16 +62,14 @@ def _lines(records: Sequence[Record], dataset: str, layout: Layout) -> list[Line
     keys = [_key(column, records) for column in layout.columns]
     rivals = _rivals(groups)
     given = [
-        marks({place: _losses(groups[place], column, key) for place in rivals})
-        if column.is_compared and _is_one_measure([groups[place] for place in rivals], key)
-        else {}
+        _marks({place: groups[place] for place in rivals}, column, key)
         for column, key in zip(layout.columns, keys, strict=True)
     ]
-    asked = {key for record in records for key in record.values}
+    metrics = metrics_of(records)
     lines = []
     for place, row in enumerate(groups):
         entries = [
-            replace(_entry(row, column, key, dataset, key in asked), mark=marked.get(place, ""))
+            replace(_entry(row, column, key, dataset, metrics.get(key)), mark=marked.get(place, ""))
             for column, key, marked in zip(layout.columns, keys, given, strict=True)
         ]
         lines.append(_line(row, dataset, tuple(entries)))
@@ -92,6 +90,15 @@ def _rivals(groups: Sequence[Group]) -> list[int]:
     return [place for place in places if groups[place].rows == usual]
 
 
+def _marks(rivals: Mapping[int, Group], column: Column, key: str) -> dict[int, Mark]:
+    """Best and second best, by place; none where they would stand on a mean that is not shown."""
+    if not column.is_compared or not _is_one_measure(list(rivals.values()), key):
+        return {}
+    found = marks({place: _losses(row, column, key) for place, row in rivals.items()})
+    shown = all(summarise(rivals[place].values(key), 0).state == "value" for place, mark in found.items() if mark)
+    return found if shown else {}
+
+
 def _is_one_measure(groups: Sequence[Group], key: str) -> bool:
     """Whether all records that have a score measured it in one way: LLE by one model, say."""
     ways = [
@@ -105,13 +112,11 @@ def _is_one_measure(groups: Sequence[Group], key: str) -> bool:
 
 
 def _losses(row: Group, column: Column, key: str) -> dict[int, float]:
-    """A score by seed as what is lost: less is better. A row with a hole or a failure has none.
+    """A score by seed as what is lost: less is better; seeds with a hole or a failure are left out.
 
     With an ideal, how far off it a seed is, on the side of it that the mean is on: their mean is the distance of the mean
     that the table shows, where absolute values would punish a method whose seeds lie around the ideal.
     """
-    if summarise(row.values(key), 0).state != "value":
-        return {}
     by_seed = row.by_seed(key)
     if column.ideal is None:
         return {seed: -value for seed, value in by_seed.items()}
@@ -121,11 +126,11 @@ def _losses(row: Group, column: Column, key: str) -> dict[int, float]:
     return {seed: side * value for seed, value in off.items()}
 
 
-def _entry(row: Group, column: Column, key: str, dataset: str, was_asked: bool) -> Entry:
-    """A cell; a failed seed fails in a score that was asked of the data set at all."""
+def _entry(row: Group, column: Column, key: str, dataset: str, metric: str | None) -> Entry:
+    """A cell; a seed fails in a score of a metric that was asked of the data set at all."""
     if column.form == "paper":
         return _printed(published().figure(key, dataset, row.records[0].cell.method), column)
-    return Entry("failed") if was_asked and row.failed_in(key) else summarise(row.values(key), column.places)
+    return Entry("failed") if metric and row.failed_in(key, metric) else summarise(row.values(key), column.places)
 
 
 def _printed(figure: Figure | None, column: Column) -> Entry:

@@ -25,7 +25,7 @@ TAIL_RATIO = 1.5
 """Of the tail, to the hold-out's own."""
 ATTACK = 0.55
 NEAR_UTILITY = 0.02
-"""Of weighted F1: baselines so near must not be harder to attack."""
+"""Of weighted F1: baselines that have no less, but for so much, must not be harder to attack."""
 ATTACK_KEY = re.compile(r"mia_\w+_auc")
 DLT = 0.02
 """Bits a cell, on either side of 0."""
@@ -34,8 +34,9 @@ C2ST = 0.75
 TITLE = "How far the goals are reached"
 ON_TEST = (
     "method=harmonic model=base under its default budget, as many rows as train has, against every baseline of the same "
-    "table: means over seeds, on test rows. Baselines have as many seeds as the other tables say; those of one seed count "
-    "too. What was tried where a goal is missed: docs/study.md."
+    "table: means over seeds, on test rows. Baselines have as many seeds as the other tables say; those of one seed count, "
+    "too, and are marked 1. Behind ± is half of Student's 95 % interval over our seeds: what is missed or reached by less "
+    "is not settled. What was tried where a goal is missed: docs/study.md."
 )
 ON_FOLDS = (
     "The same by cross-validation, where test rows are few: each row of train and val stands for a test row once. Means "
@@ -107,7 +108,7 @@ class _Contest:
     def of_folds(cls, labels: Mapping[str, Mapping[Fold, Record]]) -> "_Contest | None":
         """Of a data set's records by label and fold; None where there are too few folds of ours."""
         folds = labels.get(METHOD, {})
-        if len(folds) < LEAST_FOLDS or any(record.config["n_samples"] is not None for record in folds.values()):
+        if len(folds) < LEAST_FOLDS or any(record.config.get("n_samples") is not None for record in folds.values()):
             return None
         rows = [
             Group(label, some[0].cell.model, AS_TRAIN, tuple(some))
@@ -121,17 +122,25 @@ class _Contest:
         """Of our seeds."""
         return _mean(self.ours, key)
 
-    def near(self) -> list[Group] | None:
-        """The baselines whose weighted F1 is within `NEAR_UTILITY` of ours; None where ours, or our attacks, are a hole."""
+    def told(self, key: str) -> str:
+        """Our mean, and how far it is to either end of its interval over seeds."""
+        values = [value for value in self.ours.values(key) if value is not None]
+        if len(values) < 2:
+            return _short(float(np.mean(values)))
+        low, high = paired_interval(values)
+        return f"{_short(float(np.mean(values)))} ± {_short((high - low) / 2)}"
+
+    def as_useful(self) -> list[Group] | None:
+        """The baselines of a weighted F1 at most `NEAR_UTILITY` below ours; None where ours, or our attacks, are a hole."""
         ours = self.mean("mle_f1_weighted")
         if ours is None or self.mean("mia_auc") is None:
             return None
         means = ((_mean(row, "mle_f1_weighted"), row) for row in self.baselines)
-        return [row for mean, row in means if mean is not None and round(abs(mean - ours), 3) <= NEAR_UTILITY]
+        return [row for mean, row in means if mean is not None and round(ours - mean, 3) <= NEAR_UTILITY]
 
     def best(self, key: str) -> tuple[float, str] | None:
         """The highest mean of a baseline, and whose it is."""
-        means = [(mean, row.method) for row in self.baselines if (mean := _mean(row, key)) is not None]
+        means = [(mean, _named(row)) for row in self.baselines if (mean := _mean(row, key)) is not None]
         return max(means, default=None)
 
 
@@ -139,6 +148,11 @@ def _is_baseline(row: Group) -> bool:
     """Whether it is neither a reference nor a variant of ours."""
     target = str(row.records[0].config.get("method", {}).get("_target_", ""))
     return not (row.is_reference or row.method.startswith(METHOD) or target.startswith("harmonic."))
+
+
+def _named(row: Group) -> str:
+    """A baseline's name, with how many seeds it has where that is one."""
+    return row.method if len(row.records) > 1 else f"{row.method} (1)"
 
 
 def _mean(row: Group, key: str) -> float | None:
@@ -152,7 +166,7 @@ def _verdict(gap: float, text: str) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1)
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.3f}")
 
 
 def _utility(key: str) -> Callable[[_Contest], str]:
@@ -160,7 +174,7 @@ def _utility(key: str) -> Callable[[_Contest], str]:
         mean, best = contest.mean(key), contest.best(key)
         if mean is None or best is None:
             return HOLE
-        return _verdict(best[0] - UTILITY_GAP - mean, f"{_short(mean)}, {best[1]} {_short(best[0])}")
+        return _verdict(best[0] - UTILITY_GAP - mean, f"{contest.told(key)}, {best[1]} {_short(best[0])}")
 
     return judge
 
@@ -168,7 +182,7 @@ def _utility(key: str) -> Callable[[_Contest], str]:
 def _between(key: str, low: float, high: float) -> Callable[[_Contest], str]:
     def judge(contest: _Contest) -> str:
         mean = contest.mean(key)
-        return HOLE if mean is None else _verdict(max(low - mean, mean - high), _short(mean))
+        return HOLE if mean is None else _verdict(max(low - mean, mean - high), contest.told(key))
 
     return judge
 
@@ -178,38 +192,49 @@ def _tail(contest: _Contest) -> str:
     own = summarise([values.get("dcr_tail_holdout") for values in contest.holdout.values()], 3)
     if mean is None or own.state != "value":
         return HOLE
-    return _verdict(mean - TAIL_RATIO * own.mean, f"{_short(mean)}, hold-out {_short(own.mean)}")
+    return _verdict(mean - TAIL_RATIO * own.mean, f"{contest.told('dcr_tail')}, hold-out {_short(own.mean)}")
 
 
 def _attack_beside(contest: _Contest) -> str:
-    """The strongest attack on ours against that on each near baseline."""
-    near, mean = contest.near(), contest.mean("mia_auc")
-    if near is None or mean is None:
+    """The strongest attack on ours against that on each baseline that is as useful."""
+    rivals, mean = contest.as_useful(), contest.mean("mia_auc")
+    if rivals is None or mean is None:
         return HOLE
-    return _beside([(mean, area, row.method) for row in near if (area := _mean(row, "mia_auc")) is not None])
+    return _beside({_named(row): None if (area := _mean(row, "mia_auc")) is None else (mean, area) for row in rivals})
 
 
 def _shared_attacks_beside(contest: _Contest) -> str:
     """The same over the attacks that both face: those on likelihoods are not among them where the baseline knows none."""
-    near = contest.near()
-    if near is None:
+    rivals = contest.as_useful()
+    if rivals is None:
         return HOLE
-    shared = [(row, attacks) for row in near if (attacks := _attacks(contest.ours) & _attacks(row))]
-    if near and not shared:
-        return HOLE
-    return _beside([(_strongest(contest.ours, keys), _strongest(row, keys), row.method) for row, keys in shared])
+    shared = {_named(row): (row, _attacks(contest.ours) & _attacks(row)) for row in rivals}
+    return _beside(
+        {
+            name: (_strongest(contest.ours, keys), _strongest(row, keys)) if keys else None
+            for name, (row, keys) in shared.items()
+        }
+    )
 
 
-def _beside(pairs: Sequence[tuple[float, float, str]]) -> str:
-    """A verdict on areas of ours and of baselines, with those of the baselines that are below ours."""
-    if not pairs:
-        return f"{REACHED}: no baseline is so near"
+def _beside(areas: Mapping[str, tuple[float, float] | None]) -> str:
+    """A verdict on areas of ours and of each baseline, with those of the baselines that are below ours.
+
+    It is not reached over a baseline without an area.
+    """
+    if not areas:
+        return f"{REACHED}: no baseline is as useful"
+    pairs = {name: pair for name, pair in areas.items() if pair is not None}
+    gap = max((ours - theirs for ours, theirs in pairs.values()), default=0.0)
+    unknown = [name for name, pair in areas.items() if pair is None]
+    if unknown and round(gap, 3) <= 0:
+        return f"{HOLE} ({', '.join(unknown)})"
     below: dict[str, list[str]] = {}
-    for ours, theirs, method in sorted(pairs, key=lambda pair: pair[1]):
+    for name, (ours, theirs) in sorted(pairs.items(), key=lambda item: item[1][1]):
         if round(theirs, 3) < round(ours, 3):
-            below.setdefault(_short(ours), []).append(f"{method} {_short(theirs)}")
+            below.setdefault(_short(ours), []).append(f"{name} {_short(theirs)}")
     told = "; ".join(", ".join([ours, *theirs]) for ours, theirs in below.items())
-    return _verdict(max(ours - theirs for ours, theirs, _ in pairs), told or _short(max(ours for ours, _, _ in pairs)))
+    return _verdict(gap, told or _short(max(ours for ours, _ in pairs.values())))
 
 
 def _attacks(row: Group) -> set[str]:
@@ -243,7 +268,7 @@ GOALS: tuple[tuple[str, Callable[[_Contest], str]], ...] = (
     ("DCR share within {} and {}".format(*map(_short, SHARE)), _between("dcr_share", *SHARE)),
     (f"tail at most {TAIL_RATIO} times the hold-out's", _tail),
     (f"strongest attack at most {_short(ATTACK)}", _between("mia_auc", 0.0, ATTACK)),
-    (f"and not above a baseline's within {_short(NEAR_UTILITY)} of weighted F1", _attack_beside),
+    (f"and not above a baseline's whose weighted F1 is at most {_short(NEAR_UTILITY)} less", _attack_beside),
     ("the same over attacks that both face", _shared_attacks_beside),
     (f"DLT within {_short(DLT)} bits a cell of 0", _between("dlt", -DLT, DLT)),
     ("prompt copy at chance", _prompt_copy),

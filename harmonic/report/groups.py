@@ -60,9 +60,9 @@ class Group:
         pairs = ((record.cell.seed, record.values.get(key)) for record in self.records)
         return {seed: value for seed, value in pairs if value is not None and math.isfinite(value) and counts[seed] == 1}
 
-    def failed_in(self, key: str) -> bool:
-        """Whether a seed failed that has no such score: what it would have is no hole."""
-        return any(record.status == "failed" and key not in record.values for record in self.records)
+    def failed_in(self, key: str, metric: str) -> bool:
+        """Whether a seed has no such score because it failed in the metric, or before: what it would have is no hole."""
+        return any(record.failed_in(metric) and key not in record.values for record in self.records)
 
     def budget(self) -> str:
         """What the records say of how long the method trained: the budget's name, steps or epochs done, the limit set."""
@@ -98,6 +98,11 @@ def group(records: Sequence[Record]) -> list[Group]:
         Group(_suffixed(method, meaning, counts[method, model, rows] > 1), model, rows, tuple(some))
         for (method, model, rows), (meaning, some) in zip(names, found.items(), strict=True)
     ]
+
+
+def metrics_of(records: Sequence[Record]) -> dict[str, str]:
+    """Which metric each score is of, where any record has it."""
+    return {key: name for record in records for name, score in record.scores.items() for key in score["values"]}
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
@@ -150,7 +155,7 @@ def _model(record: Record) -> str:
 
 def rows_of(record: Record) -> str:
     """How many rows were asked for, or `AS_TRAIN`."""
-    return str(record.config["n_samples"] or record.fit.get("rows_held") or AS_TRAIN)
+    return str(record.config.get("n_samples") or record.fit.get("rows_held") or AS_TRAIN)
 
 
 def _meaning(record: Record) -> str:

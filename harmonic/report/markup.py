@@ -36,24 +36,39 @@ class Text:
         return f'<td class="{" ".join(kinds)}">{inner}</td>' if kinds else f"<td>{inner}</td>"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Text]], groups: Sequence[tuple[str, int]] = ()) -> str:
-    """A table that scrolls by itself where it is wider than the page.
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[Text]],
+    groups: Sequence[tuple[str, int]] = (),
+    *,
+    name: str,
+    is_prose: bool = False,
+) -> str:
+    """A table that scrolls by itself where it is wider than the page, by keys too.
 
     Args:
         head: headings.
         rows: cells.
         groups: headings above the headings, with how many columns each covers.
+        name: what a screen reader calls it.
+        is_prose: whether cells are sentences, which take several lines.
     """
-    above = "".join(f'<th colspan="{width}">{escape(name)}</th>' for name, width in groups)
+    above = "".join(f'<th colspan="{width}" scope="colgroup">{escape(name)}</th>' for name, width in groups)
     above = f'<tr class="groups">{above}</tr>' if above else ""
     aligned = [_is_aligned([row[place].text for row in rows]) for place in range(len(head))]
     heads = "".join(
-        f'<th class="number">{escape(name)}</th>' if is_aligned else f"<th>{escape(name)}</th>"
+        f'<th scope="col" class="number">{escape(name)}</th>' if is_aligned else f'<th scope="col">{escape(name)}</th>'
         for name, is_aligned in zip(head, aligned, strict=True)
     )
     cells = ("".join(cell.markup(is_aligned) for cell, is_aligned in zip(row, aligned, strict=True)) for row in rows)
     lines = "".join(f"<tr>{line}</tr>" for line in cells)
-    return f'<div class="wide"><table><thead>{above}<tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+    whole = f"<table><thead>{above}<tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
+    return _wide(whole, name, " prose" if is_prose else "")
+
+
+def _wide(markup: str, name: str, kind: str = "") -> str:
+    """A box that scrolls sideways, by keys too."""
+    return f'<div class="wide{kind}" tabindex="0" role="region" aria-label="{escape(name)}">{markup}</div>'
 
 
 def _is_aligned(texts: Sequence[str]) -> bool:
@@ -66,7 +81,7 @@ def picture(svg: str, title: str, caption: str) -> str:
     """A figure that holds its picture; the caption says in words what it is."""
     data = base64.b64encode(svg.encode()).decode()
     image = f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
-    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<figure>{_wide(image, title)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def note(text: str) -> str:

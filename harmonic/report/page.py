@@ -27,7 +27,6 @@ STYLE = Path(__file__).with_suffix(".css")
 EXPENSES = {
     "time_fit_s": "fit s",
     "time_sample_s": "sample s",
-    "time_score_s": "score s",
     "sample_rows_per_s": "rows a second",
     "sample_tokens_per_s": "tokens a second",
     "peak_memory_fit_mb": "fit, peak MB",
@@ -130,9 +129,9 @@ class Report:
                 "Everything here is made from the records, one JSON file for each cell (data set, method, model, seed). A "
                 "method's name leads to its records. Costs are of the machine that first ran a stage."
             )
-            + table(head, rows)
+            + table(head, rows, name="data sets")
             + note("What wrote the records, with how many each:")
-            + table(("", "records"), made_with)
+            + table(("", "records"), made_with, name="what wrote the records")
         )
 
     @property
@@ -147,7 +146,7 @@ class Report:
                 [Text(goal), *(Text(cell, mark="best" if cell.startswith(REACHED) else "") for cell in cells)]
                 for goal, *cells in reached.itertuples(index=False, name=None)
             ]
-            parts += [note(told), table(list(reached.columns), rows)]
+            parts += [note(told), table(list(reached.columns), rows, name=TITLE, is_prose=True)]
         return "".join(parts)
 
     def _comparison(self, layout: Layout) -> str:
@@ -165,7 +164,7 @@ class Report:
             for line in block.lines
         ]
         groups = [("", len(TEXTS)), *scores.items(), ("", len(COST_TITLES))]
-        return f"<h3>{escape(block.dataset)}</h3>{table(head, rows, groups)}"
+        return f"<h3>{escape(block.dataset)}</h3>{table(head, rows, groups, name=f'{layout.title}, {block.dataset}')}"
 
     def _origin(self, line: Line) -> str:
         return f"#{self.anchors[id(line.group.records[0])]}" if line.group else ""
@@ -173,8 +172,14 @@ class Report:
     def _dataset(self, name: str, records: Sequence[Record]) -> list[str]:
         groups = group(records)
         places = {(row.method, row.model, row.rows): f"#{self.anchors[id(row.records[0])]}" for row in groups}
-        parts = [_sheet(title, sheet, places) for title, sheet in sheets(tables(records)[name]).items() if title != "cost"]
-        parts += ["<h3>cost</h3>", _costs(groups, places), *map(_picture, self.pictures.get(name, []))]
+        parts = [
+            _sheet(name, title, sheet, places) for title, sheet in sheets(tables(records)[name]).items() if title != "cost"
+        ]
+        parts += [
+            "<h3>cost</h3>",
+            _costs(name, groups, places),
+            *(_picture(one, name) for one in self.pictures.get(name, [])),
+        ]
         paths = {id(source.record): source.path for source in self.sources}
         items = [
             f'<li id="{self.anchors[id(row.records[0])]}">{escape(title)}: '
@@ -194,26 +199,28 @@ def _rows(records: Sequence[Record]) -> dict[str, Any]:
     return next((rows for rows in found if rows), {})
 
 
-def _sheet(title: str, sheet: pd.DataFrame, places: Mapping[tuple[str, str, str], str]) -> str:
+def _sheet(dataset: str, title: str, sheet: pd.DataFrame, places: Mapping[tuple[str, str, str], str]) -> str:
     rows = [
         [Text(line[0], places.get((line[0], line[1], line[2]), "")), *map(Text, line[1:])]
         for line in sheet.astype(str).itertuples(index=False, name=None)
     ]
-    return f"<h3>{escape(title)}</h3>{table(list(sheet.columns), rows)}"
+    return f"<h3>{escape(title)}</h3>{table(list(sheet.columns), rows, name=f'{dataset}, {title}')}"
 
 
-def _costs(groups: Sequence[Group], places: Mapping[tuple[str, str, str], str]) -> str:
+def _costs(dataset: str, groups: Sequence[Group], places: Mapping[tuple[str, str, str], str]) -> str:
     shown = {key: head for key, head in EXPENSES.items() if any(key in r.costs for row in groups for r in row.records)}
     rows = [
         [
             Text(row.method, places[row.method, row.model, row.rows]),
             *map(Text, (row.model, row.rows, row.seeds, row.budget() or HOLE)),
             *(Text(summarise([record.costs.get(key) for record in row.records], 0).text) for key in shown),
+            Text(summarise([record.time_score_s or None for record in row.records], 0).text),
             Text(", ".join(sorted({_machine(record) for record in row.records}))),
         ]
         for row in sorted(groups, key=lambda row: (not row.is_reference, row.method, row.model, row.rows))
     ]
-    return table(["method", "model", "rows", "seeds", "budget", *shown.values(), "machine"], rows)
+    head = ["method", "model", "rows", "seeds", "budget", *shown.values(), "score s", "machine"]
+    return table(head, rows, name=f"{dataset}, cost")
 
 
 def _machine(record: Record) -> str:
@@ -221,8 +228,8 @@ def _machine(record: Record) -> str:
     return str(record.costs.get("device_fit") or record.env.get("device") or HOLE)
 
 
-def _picture(one: Picture) -> str:
-    return f"<h3>{escape(one.title)}</h3>{picture(to_svg(one.figure), one.title, one.caption)}"
+def _picture(one: Picture, dataset: str = "all data sets") -> str:
+    return f"<h3>{escape(one.title)}</h3>{picture(to_svg(one.figure), f'{dataset}: {one.title}', one.caption)}"
 
 
 def _failure(source: Source) -> str:

@@ -10,7 +10,7 @@ from harmonic.report.entries import Entry
 from harmonic.report.layouts import Layout
 from harmonic.report.published import published
 from harmonic.report.significance import Mark
-from harmonic.report.tables import COSTS, to_markdown
+from harmonic.report.tables import COSTS, plain, to_markdown
 
 SIGNS: dict[Mark, str] = {"": "{}", "best": "**{}**", "second": "_{}_"}
 COMMANDS: dict[Mark, str] = {"": "{}", "best": "\\textbf{{{}}}", "second": "\\underline{{{}}}"}
@@ -27,13 +27,15 @@ ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "[": "{[}",
+    "*": "{*}",
     '"': r"\textquotedbl{}",
     "±": r"$\pm$",
     "–": "--",
     "²": r"$^2$",
     "\n": " ",
 }
-LATEX = r"""%% Written by scripts/make_tables.py. Each table needs booktabs and graphicx and can be copied by itself.
+LATEX = r"""%% Written by scripts/make_tables.py. Each table can be copied, with booktabs, graphicx and \newsavebox{\wide}.
 \documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[a4paper,landscape,margin=12mm]{geometry}
@@ -70,13 +72,8 @@ def markdown(blocks: Sequence[Block], layout: Layout) -> str:
     """The table as Markdown, a section per data set."""
     parts = [f"# {layout.title}", *layout.notes, f"The paper's figures: {published().source}."]
     for block in blocks:
-        parts += [f"## {_plain(block.dataset)}", to_markdown(frame(block, layout).map(_plain))]
+        parts += [f"## {plain(block.dataset)}", to_markdown(frame(block, layout))]
     return "\n\n".join(parts) + "\n"
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown takes for neither a cell's end nor HTML."""
-    return text.replace("|", r"\|").replace("<", "&lt;")
 
 
 def long(blocks: Sequence[Block], layout: Layout) -> pd.DataFrame:

@@ -1,16 +1,18 @@
 """The study of the method: variants on folds of train and val, each beside what the method does by default."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from harmonic.errors import BadInput
-from harmonic.record import Record
+from harmonic.record import Record, found, read, read_all
 from harmonic.report.entries import FAILED, HOLE, summarise
 from harmonic.report.significance import paired_interval
 from harmonic.report.tables import SCORES, Score, to_markdown
 
+FOLDER = Path("results/study")
 DEFAULT = "harmonic"
 """The label of the variant that the others are compared with."""
 KEYS = ("mle_f1_weighted", "mle_f1_macro", "mle_auc", "c2st_auc", "dcr_share", "dcr_tail", "mia_auc", "dlt")
@@ -23,6 +25,11 @@ The upper table of a data set has means ± standard deviations over folds, the l
 
 Fold = tuple[int | None, int]
 """Number of the fold, and the run's seed."""
+
+
+def study_of(folder: Path | None) -> list[Record]:
+    """The study's records: all of a folder that is named, which must hold some; else those of `FOLDER`, if it is there."""
+    return [read(path) for path in found(folder)] if folder else read_all(FOLDER)
 
 
 def study_page(records: Sequence[Record]) -> str:

@@ -3,14 +3,14 @@
 Two configurations of one method are two rows, told apart by a hash; `label=` on the command line gives them names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from harmonic.record import Record
 from harmonic.report.entries import FAILED, HOLE, summarise
-from harmonic.report.groups import AS_TRAIN, Group, by_dataset, group, rows_of
+from harmonic.report.groups import AS_TRAIN, Group, by_dataset, group, metrics_of, rows_of
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ SHEETS = {
     "as published": (
         Score("mle_published", "MLE published ↑"),
         Score("lle_published", "LLE published ↑"),
-        Score("dcr_published", "DCR published", "dcr_published_holdout"),
-        Score("nrs_published", "NRS published ↑", "nrs_published_holdout"),
+        Score("dcr_published", "DCR published (= hold-out)", "dcr_published_holdout"),
+        Score("nrs_published", "NRS published (= hold-out)", "nrs_published_holdout"),
         Score("dlt_published_train_test", "DLT published, train - test (0)"),
         Score("dlt_published_real_synthetic", "DLT published, real - synthetic (0)"),
     ),
@@ -100,7 +100,8 @@ def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
 
 def _table(records: Sequence[Record]) -> pd.DataFrame:
     scores = [score for score in SCORES if any(score.key in record.values for record in records)] + _unknown(records)
-    lines = [_line(row, scores) for row in group(records)]
+    metrics = metrics_of(records)
+    lines = [_line(row, scores, metrics) for row in group(records)]
     holdout = _holdout_line(records, scores)
     lines += [holdout] if holdout else []
     return pd.DataFrame(sorted(lines, key=_rank)).reset_index(drop=True)
@@ -128,10 +129,11 @@ def _rank(line: dict[str, str]) -> tuple[int, str, str, int]:
     return first, line["method"], line["model"], int(line["rows"]) if line["rows"].isdecimal() else 0
 
 
-def _line(row: Group, scores: Sequence[Score]) -> dict[str, str]:
+def _line(row: Group, scores: Sequence[Score], metrics: Mapping[str, str]) -> dict[str, str]:
     line = {"method": row.method, "model": row.model, "rows": row.rows, "seeds": row.seeds}
     for score in scores:
-        line[score.title] = FAILED if row.failed_in(score.key) else summarise(row.values(score.key), score.places).text
+        has_failed = row.failed_in(score.key, metrics[score.key])
+        line[score.title] = FAILED if has_failed else summarise(row.values(score.key), score.places).text
     for cost in COSTS:
         costs = [record.costs.get(cost.key) for record in row.records]
         line[cost.title] = summarise(costs, cost.places).text if row.has_rows else HOLE
@@ -187,11 +189,16 @@ def pages(table: pd.DataFrame, level: str = "") -> str:
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
-    """A Markdown table with aligned columns."""
-    rows = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
+    """A Markdown table with aligned columns; a cell may hold Markdown's emphasis, but neither HTML nor a cell's end."""
+    rows = [list(map(plain, frame.columns)), *frame.astype(str).map(plain).to_numpy().tolist()]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def plain(text: str) -> str:
+    """Text that Markdown takes for neither a cell's end nor HTML."""
+    return text.replace("|", r"\|").replace("<", "&lt;")
 
 
 def summary(records: Sequence[Record]) -> str:

@@ -62,7 +62,11 @@ def outcome(record: Record) -> dict[str, str | None]:
 def numbers(record: Record) -> dict[str, float]:
     """All that is a number, as group/name with the record's own names: mle/mle_auc, cost/time_fit_s, fit/batches_done."""
     groups = {name: score["values"] for name, score in record.scores.items()}
-    groups |= {"cost": record.costs, "fit": record.fit, "generation": record.fit.get("generation", {})}
+    groups |= {
+        "cost": {**record.costs, "time_score_s": record.time_score_s},
+        "fit": record.fit,
+        "generation": record.fit.get("generation", {}),
+    }
     return {
         f"{group}/{name}": value
         for group, values in groups.items()

@@ -74,8 +74,20 @@ def test_seeds_and_failures_are_counted():
     )
     assert row.seeds == "3 (1 failed)"
     assert row.by_seed("mle_auc") == {0: 0.5}
-    assert row.failed_in("mle_auc")
-    assert not row.has_rows
+    assert row.failed_in("mle_auc", "mle")
+
+
+def test_a_metric_that_failed_is_told_from_the_others():
+    """Oracle: the rule: a record that failed in two metrics has holes in the rest; one that had no rows fails in all."""
+    scored = record("smote", 0, error="no", stage="score mia", mle_auc=0.5)
+    scored.error["also"] = "lle dlt"
+    (row,) = group([scored])
+    failed = [metric for metric in ("mle", "mia", "lle", "dlt", "dcr") if row.failed_in("any", metric)]
+    assert failed == ["mia", "lle", "dlt"]
+    assert not row.failed_in("mle_auc", "mia")  # which is there
+    (rowless,) = group([record("smote", 0, error="no")])
+    assert rowless.failed_in("any", "dcr")
+    assert (row.has_rows, rowless.has_rows) == (True, False)
 
 
 def test_two_records_of_one_seed_have_no_pair():

@@ -149,9 +149,10 @@ def test_a_cell_by_hand():
 
 def test_columns_of_numbers_are_aligned():
     """Oracle: by hand: a column of figures and holes is, one with a word in it is not."""
-    html = table(["a", "b"], [[Text("0.5 ± 0.1"), Text("7")], [Text("–"), Text("as train")]])
+    html = table(["a", "b"], [[Text("0.5 ± 0.1"), Text("7")], [Text("–"), Text("as train")]], name="x<y")
     assert html.count('class="number"') == 2
-    assert '<th class="number">a</th><th>b</th>' in html
+    assert '<th scope="col" class="number">a</th><th scope="col">b</th>' in html
+    assert 'aria-label="x&lt;y"' in html
 
 
 def test_notes_by_hand():
@@ -188,7 +189,7 @@ def test_the_script(script, tmp_path, monkeypatch, capsys):
         pages.append(out.read_bytes())
     assert pages[0] == pages[1]
     html = pages[0].decode()
-    assert html.index("by cross-validation") < html.index("<td><strong>reached: .700</strong></td>")
+    assert html.index("by cross-validation") < html.index("<td><strong>reached: .700 ± .000</strong></td>")
     links = re.findall(r'href="(runs/[^"]+)"', html)
     assert len(links) == 2
     assert all((out.parent / link).is_file() for link in links)
