@@ -1,14 +1,13 @@
 """The paper's two tables from our records: for every score the paper's figure, ours as published, and ours corrected."""
 
 import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harmonic.record import Record
 from harmonic.report.entries import HOLE, Entry, summarise
-from harmonic.report.groups import AS_TRAIN, REFERENCES, Group, by_dataset, group, metrics_of
+from harmonic.report.groups import REFERENCES, Group, by_dataset, group, metrics_of, usual_rows
 from harmonic.report.layouts import Column, Layout
 from harmonic.report.published import Figure, published
 from harmonic.report.significance import Mark, marks
@@ -84,10 +83,8 @@ def _key(column: Column, records: Sequence[Record]) -> str:
 
 def _rivals(groups: Sequence[Group]) -> list[int]:
     """Which rows compete: methods of as many rows as most have."""
-    places = [place for place, row in enumerate(groups) if not row.is_reference]
-    counts = Counter(groups[place].rows for place in places)
-    usual = min(counts, key=lambda rows: (-counts[rows], rows != AS_TRAIN, rows), default="")
-    return [place for place in places if groups[place].rows == usual]
+    usual = usual_rows(groups)
+    return [place for place, row in enumerate(groups) if not row.is_reference and row.rows == usual]
 
 
 def _marks(rivals: Mapping[int, Group], column: Column, key: str) -> dict[int, Mark]:
@@ -138,10 +135,7 @@ def _printed(figure: Figure | None, column: Column) -> Entry:
 
 
 def _line(row: Group, dataset: str, entries: tuple[Entry, ...]) -> Line:
-    costs = [
-        summarise([record.costs.get(cost.key) for record in row.records], cost.places) if row.has_rows else Entry("hole")
-        for cost in COSTS
-    ]
+    costs = [summarise(row.costs(cost.key), cost.places) if row.has_rows else Entry("hole") for cost in COSTS]
     paper = published().name_of(row.records[0].cell.method) if dataset in published().datasets else ""
     return Line(row.method, paper, row.model, row.rows, row.seeds, row.budget() or HOLE, entries, tuple(costs), row)
 

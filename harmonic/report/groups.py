@@ -50,6 +50,11 @@ class Group:
         """Whether every seed came as far as a synthetic table."""
         return all(not record.error or record.error["stage"].startswith("score ") for record in self.records)
 
+    def costs(self, key: str) -> list[float | None]:
+        """What a stage cost each seed; none of them where some ran on a GPU and others did not: their mean is of neither."""
+        has_gpu = {any("gpu" in name for name in record.costs) for record in self.records}
+        return [record.costs.get(key) if len(has_gpu) == 1 else None for record in self.records]
+
     def values(self, key: str) -> list[float | None]:
         """A score of each record."""
         return [record.values.get(key) for record in self.records]
@@ -100,17 +105,25 @@ def group(records: Sequence[Record]) -> list[Group]:
     ]
 
 
+def usual_rows(groups: Sequence[Group]) -> str:
+    """As many rows as most methods have that compete, `AS_TRAIN` if that is as usual; empty where none competes."""
+    counts = Counter(row.rows for row in groups if not row.is_reference)
+    return min(counts, key=lambda rows: (-counts[rows], rows != AS_TRAIN, rows), default="")
+
+
 def metrics_of(records: Sequence[Record]) -> dict[str, str]:
     """Which metric each score is of, where any record has it."""
     return {key: name for record in records for name, score in record.scores.items() for key in score["values"]}
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
-    """A short name for each row, all different: method, model, and rows where it takes them."""
+    """A short name for each row, all different: method, model, and rows where it takes them or they are not the usual."""
     short = [f"{row.method} ({row.model})" if row.model else row.method for row in groups]
-    counts = Counter(short)
+    counts, usual = Counter(short), usual_rows(groups)
     return [
-        name if counts[name] == 1 else f"{name}, {row.rows if row.rows == AS_TRAIN else f'{row.rows} rows'}"
+        name
+        if counts[name] == 1 and (row.is_reference or row.rows == usual)
+        else f"{name}, {row.rows if row.rows == AS_TRAIN else f'{row.rows} rows'}"
         for name, row in zip(short, groups, strict=True)
     ]
 

@@ -213,7 +213,7 @@ def _costs(dataset: str, groups: Sequence[Group], places: Mapping[tuple[str, str
         [
             Text(row.method, places[row.method, row.model, row.rows]),
             *map(Text, (row.model, row.rows, row.seeds, row.budget() or HOLE)),
-            *(Text(summarise([record.costs.get(key) for record in row.records], 0).text) for key in shown),
+            *(Text(summarise(row.costs(key), 0).text) for key in shown),
             Text(summarise([record.time_score_s or None for record in row.records], 0).text),
             Text(", ".join(sorted({_machine(record) for record in row.records}))),
         ]

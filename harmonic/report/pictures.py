@@ -18,6 +18,7 @@ from harmonic.report.tradeoff import Tradeoff, tradeoff
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MORE_ATTACKS = "Generators with likelihoods face three attacks more than the others."
 TRAIN = "train rows"
 """The reference of column shapes: as many train rows in the synthetic ones' place."""
 
@@ -64,6 +65,8 @@ def _about_ranks(found: Standing) -> str:
         f"Mean ranks over {', '.join(found.datasets)}, 1 is best. Friedman's test (Iman and Davenport): "
         f"p = {ranking.p_value:.2g}; {verdict}"
     ]
+    if "mia_auc" in found.criterion.keys:
+        parts.append(MORE_ATTACKS)
     if ranking.datasets < 5:
         parts.append(f"{ranking.datasets} data sets are few for such a test.")
     for what, names in (("Data sets", found.datasets_left_out), ("Methods", found.methods_left_out)):
@@ -78,7 +81,9 @@ def _about_tradeoff(found: Tradeoff) -> str:
         "line joins the methods that no other beats at both. Diamonds are what others are read against."
     ]
     if found.y == "mia_auc":
-        parts.append("The strongest of several attacks is above .5 by chance: holdout shows how far.")
+        drawn = any(point.name == "holdout" for point in found.points)
+        parts.append(f"The strongest of several attacks is above .5 by chance{': holdout shows how far' if drawn else ''}.")
+        parts.append(MORE_ATTACKS)
     if found.left_out:
         parts.append(f"Left out, where one of the two scores is missing: {', '.join(found.left_out)}.")
     return " ".join(parts)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harmonic.record import Record
 from harmonic.report.entries import summarise
-from harmonic.report.groups import Group, by_dataset, group
+from harmonic.report.groups import Group, by_dataset, group, usual_rows
 from harmonic.report.significance import Ranking, rank
 
 
@@ -46,8 +46,9 @@ def standing(records: Sequence[Record], criterion: Criterion) -> Standing | None
 
     Ranks ask every method on every data set. Of all choices of two data sets or more, with the methods that have no hole on
     them, the one with the most results counts, and of equal ones that with more data sets. Folds of one data set share their
-    rows and are no data sets for such a test: they are left out. References are not ranked; each
-    method counts by its mean over seeds, and one with several configurations on a data set is none that could be named.
+    rows and are no data sets for such a test: they are left out. References are not ranked, nor methods of other numbers of
+    rows than most; each counts by its mean over seeds, and one with several configurations on a data set is none that could
+    be named.
     """
     whole = [record for record in records if record.config.get("dataset", {}).get("fold") is None]
     losses = {dataset: _losses(some, criterion) for dataset, some in by_dataset(whole).items()}
@@ -83,7 +84,8 @@ def _shared_by(losses: Mapping[str, Mapping[str, float]]) -> list[frozenset[str]
 
 def _losses(records: Sequence[Record], criterion: Criterion) -> Mapping[str, float]:
     """What each method of a data set that can be ranked falls short by."""
-    rows = [row for row in group(records) if not row.is_reference]
+    groups = group(records)
+    rows = [row for row in groups if not row.is_reference and row.rows == usual_rows(groups)]
     counts = Counter(map(_name, rows))
     losses = {}
     for row in rows:

@@ -135,8 +135,7 @@ def _line(row: Group, scores: Sequence[Score], metrics: Mapping[str, str]) -> di
         has_failed = row.failed_in(score.key, metrics[score.key])
         line[score.title] = FAILED if has_failed else summarise(row.values(score.key), score.places).text
     for cost in COSTS:
-        costs = [record.costs.get(cost.key) for record in row.records]
-        line[cost.title] = summarise(costs, cost.places).text if row.has_rows else HOLE
+        line[cost.title] = summarise(row.costs(cost.key), cost.places).text if row.has_rows else HOLE
     return line
 
 

@@ -90,6 +90,21 @@ def test_a_metric_that_failed_is_told_from_the_others():
     assert (row.has_rows, rowless.has_rows) == (True, False)
 
 
+def test_costs_of_a_gpu_and_of_none_have_no_mean():
+    """Oracle: the rule."""
+    one, other = record("smote", 0), record("smote", 1)
+    (row,) = group([one, other])
+    assert row.costs("time_fit_s") == [1.0, 1.0]
+    other.costs["peak_gpu_memory_fit_mb"] = 10.0
+    assert row.costs("time_fit_s") == [None, None]
+
+
+def test_other_numbers_of_rows_are_told():
+    """Oracle: by hand."""
+    rows = group([record("smote"), record("tvae"), record("ctgan", n=50), record("copy", n=60)])
+    assert titles(rows) == ["smote", "tvae", "ctgan, 50 rows", "copy"]
+
+
 def test_two_records_of_one_seed_have_no_pair():
     """Oracle: by hand: which of the two would be the seed's?"""
     (row,) = group([record("smote", 0, mle_auc=0.5), record("smote", 0, mle_auc=0.7), record("smote", 1, mle_auc=0.6)])

@@ -47,6 +47,13 @@ def test_folds_are_no_data_sets():
     assert standing(folds, UTILITY) is None
 
 
+def test_other_numbers_of_rows_are_not_ranked():
+    """Oracle: the rule."""
+    records = grid({(name, dataset): ord(name) / 200 for name in "abc" for dataset in "xy"})
+    few = [record("d", dataset=dataset, n=50, mle_f1_macro=0.9) for dataset in "xy"]
+    assert standing([*records, *few], UTILITY).ranking.methods == ("c", "b", "a")
+
+
 def test_privacy_is_nearness_to_its_ideal():
     """Oracle: by hand: .45 is nearer to .5 than .6 is."""
     values = {(name, dataset): value for name, value in (("a", 0.6), ("b", 0.45)) for dataset in "xy"}
@@ -67,7 +74,7 @@ def test_references_failures_and_namesakes_are_not_ranked():
     """Oracle: the rules: nobody competes with copy; a failed seed is not averaged around; a name that two have is none."""
     values = {(name, dataset): 0.5 for name in ("a", "b", "copy", "c") for dataset in "xy"}
     records = [*grid(values), record("c", 1, dataset="x", error="no"), record("d", dataset="x", mle_f1_macro=0.5)]
-    records += [record("d", dataset="y", n=n, mle_f1_macro=0.5) for n in (None, 50)]
+    records += [record("d", dataset="y", target=target, mle_f1_macro=0.5) for target in ("x.X", "x.Y")]
     found = standing(records, UTILITY)
     assert sorted(found.ranking.methods) == ["a", "b"]
     assert found.methods_left_out == ("c", "d")
