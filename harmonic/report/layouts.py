@@ -56,7 +56,7 @@ NOTES = (
     "*paper* is the printed figure. *as published* is the metric as the authors' code computes it: it alone compares "
     "with the paper's figure. *corrected* is the metric without its faults: it alone says which rows are better. Ours "
     "are means and, from two seeds on, ± standard deviations (n - 1); – is a figure that is not there, *failed* one "
-    "that a cell failed on, and nothing is averaged around either, nor are seconds of a GPU with others.",
+    "that a cell failed on, and nothing is averaged around either. Seconds with and without a GPU have no mean.",
     "copy is train itself, the paper's Original; independent has its columns drawn one by one; holdout are real rows "
     "that nobody trained on. Others are read against them. harmonic_published does what the authors' code does, "
     "harmonic is ours. Where the paper has CTAB-GAN we have its successor CTAB-GAN+; its GReaT is on distilgpt2, its "
