@@ -104,10 +104,10 @@ PRIVACY = Layout(
     (
         "DCR is the mean distance to the nearest train row, NRS the share of rows that are new. Both are best near the "
         "real hold-out's own: a table that is farther off than real rows has left their distribution. NRS is 1 nearly "
-        "everywhere, and none is marked. The two forms of DCR weigh categories differently. DLT says how much likelier the generator finds train than other rows: best "
-        "at 0, negative where train leaks. Its corrected form is in bits a cell, against the hold-out. Which two "
-        "perplexities the paper subtracts is not stated, so both readings stand here; they depend on the tokenizer, so "
-        "that two models' do not compare and none is marked.",
+        "everywhere, and none is marked. The two forms of DCR weigh categories differently. DLT says how much likelier "
+        "the generator finds train than other rows: best at 0, negative where train leaks. Its corrected form is in bits "
+        "a cell, against the hold-out. Which two perplexities the paper subtracts is not stated, so both readings stand "
+        "here; they depend on the tokenizer, so that two models' do not compare and none is marked.",
         *NOTES,
     ),
 )
