@@ -14,6 +14,7 @@ import pandas as pd
 from harmonic.errors import BadInput, shown
 from harmonic.schema import MAX_PLACES, Column, Kind, storage
 
+LARGEST_WHOLE = 2**53
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _PLAIN = (str, bool, int, float, np.generic, Decimal, date)
 _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -97,6 +98,17 @@ def check_values(values: pd.Series, is_target: bool, source: str) -> None:
     _check_varies(values, is_target, source)
     if storage(values) in ("int64", "float64"):
         _check_numbers(values.dropna(), source)
+
+
+def check_exact(present: pd.Series, column: Column, source: str) -> None:
+    """Raise BadInput for whole numbers so large that they are not told apart as floating-point numbers, as bounds are."""
+    if column.kind == "integer" and pd.api.types.is_integer_dtype(present) and len(present):
+        largest = max(abs(int(present.max())), abs(int(present.min())))
+        if largest > LARGEST_WHOLE:
+            raise BadInput(
+                f"{source}, column {column.name!r} must hold whole numbers up to {LARGEST_WHOLE}, but holds one of size "
+                f"{largest}: put it in a larger unit, write it as text, or set dataset.drop=[{column.name!r}]."
+            )
 
 
 def _check_storage(values: pd.Series, source: str) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harmonic.checks import check_header, check_values, read_corrections
+from harmonic.checks import check_exact, check_header, check_values, read_corrections
 from harmonic.errors import BadInput, check_choice
 from harmonic.schema import DISCRETE_KINDS, MAX_PLACES, Column, Kind, Schema, Task, discrete_texts, storage, written_in_full
 
@@ -95,14 +96,22 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str) 
             raise BadInput(
                 f"{source}, column {column.name!r}: expected {kind}, found {present.iloc[0]!r}: correct dataset.columns."
             ) from None
-        low = column.low if column.low is not None else float(numbers.min())
-        high = column.high if column.high is not None else float(numbers.max())
+        check_exact(present, column, source)
+        low = column.low if column.low is not None else _bound(numbers.min(), column, ROUND_FLOOR)
+        high = column.high if column.high is not None else _bound(numbers.max(), column, ROUND_CEILING)
         if low > high:
             raise BadInput(
                 f"dataset.columns.{column.name} must have low at most high, but {low} is above {high}: correct them."
             )
         column = replace(column, low=low, high=high)
     return column
+
+
+def _bound(number: float, column: Column, rounding: str) -> float:
+    """An end of a column's range, as it may be written: outwards where the number has more decimal places than that."""
+    if column.kind != "decimal" or column.places < MAX_PLACES:
+        return float(number)
+    return float(Decimal(repr(float(number))).quantize(Decimal(1).scaleb(-MAX_PLACES), rounding))
 
 
 def describe(schema: Schema) -> str:

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from harmonic.errors import BadInput, check_choice
 from harmonic.lm.base import FOLDER as BASE_FOLDER
 from harmonic.lm.batches import Training
-from harmonic.lm.vocabulary import EOS, PAD, SLOT, bind, table_tokenizer
+from harmonic.lm.vocabulary import EOS, PAD, SLOT, bind, free_slots, table_tokenizer
 
 Quantize = Literal["nf4"]
 SAFE, ADAPTER = (".safetensors", ".safetensors.index.json"), "adapter_model.safetensors"
@@ -200,7 +200,8 @@ class Pretrained:
     """A hub id, a folder, or "base" for the model that comes with the package."""
     revision: str | None = None
     dtype: str = "auto"
-    """Storage of the frozen weights: float32, bfloat16, float16, or auto for what the checkpoint says."""
+    """Storage of the weights: float32, bfloat16, float16, or auto for what the checkpoint says where they are frozen, and
+    float32 where they are trained: in bfloat16 small steps are lost."""
     lora: Lora | None = None
     """Without it, every weight is trained."""
     quantize: Quantize | None = None
@@ -269,8 +270,11 @@ class Pretrained:
             return model, tokenizer
         import peft
 
+        model = self._load_model()
+        if free_slots(self._load_tokenizer(self.source)):  # which `create` has cut the model to what is left of
+            model.resize_token_embeddings(len(tokenizer))
         # PEFT has no switch for safetensors: it takes them where they are, and `refuse_pickles` has seen to it.
-        return peft.PeftModel.from_pretrained(self._load_model(), folder), tokenizer
+        return peft.PeftModel.from_pretrained(model, folder), tokenizer
 
     def _load_model(self) -> Any:
         refuse_pickles(self.source)
@@ -279,7 +283,7 @@ class Pretrained:
             return AutoModelForCausalLM.from_pretrained(
                 self.source,
                 revision=self.revision,
-                dtype=self.dtype,
+                dtype="float32" if self.dtype == "auto" and self.lora is None else self.dtype,
                 use_safetensors=True,
                 trust_remote_code=self.trusted,
                 **settings,
@@ -363,6 +367,7 @@ def _redacted(record: logging.LogRecord) -> bool:
 for client in ("huggingface_hub.utils._http", "httpx"):
     logging.getLogger(client).addFilter(_redacted)
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # of a faster kernel it could have, also where none is asked for
+warnings.filterwarnings("ignore", message="Setting `save_embedding_layers`")  # of a base model that was cut to its table
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # names that PEFT still uses
 os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # no weights but those that the repository itself has
 transformers.utils.logging.set_verbosity_error()

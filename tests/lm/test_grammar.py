@@ -191,6 +191,27 @@ def test_thousands_of_categories_and_days_compile_in_seconds(encoder):
     assert not accepts(grammar, grammar.starts[1], encoder.encode(["29.02.2023", QUOTE]))
 
 
+@pytest.mark.parametrize(("low", "high", "places"), [(1000, 5e9, 0), (0, 10**15, 0), (-0.05, 98_765_432.1, 2), (0, 1e6, 10)])
+def test_numbers_of_many_lengths_compile_at_once(encoder, low, high, places):
+    """Oracle: the clock, loosely: what a number may begin with is no beginning again; both ends are accepted, no more."""
+    import time
+
+    kind = "decimal" if places else "integer"
+    column = Column("n", kind, "float64", low=low, high=high, places=places)
+    codec = RowCodec(Schema((column,), "n", "regression"))
+    started = time.monotonic()
+    grammar = Grammar.compile(codec, encoder)
+    assert time.monotonic() - started < 10
+
+    def is_held(number):
+        return accepts(grammar, grammar.starts[0], encoder.encode([f"{number:.{places}f}", QUOTE]))
+
+    assert is_held(low)
+    assert is_held(high)
+    assert not is_held(low - 1)
+    assert not is_held(high + 1)
+
+
 def test_texts_of_an_alphabet(encoder):
     """Oracle: the letters, those among them that mean something in an expression or in JSON, and some that are not there."""
     alphabet = "".join(sorted({*'ab01 .$[]^-\\&~|"ü'}))

@@ -131,6 +131,25 @@ def test_a_folder_end_to_end(pretrained, quick_harmonic, easy_table, easy_schema
         assert not (tmp_path / "model" / "model.safetensors").exists()
 
 
+def test_adapters_of_the_shipped_model(quick_harmonic, easy_table, tmp_path):
+    """Oracle: the same object before it was saved; its slots are cut to the table's."""
+    model = Pretrained("base", dtype="float32", lora=Lora(r=4), training=RECIPE)
+    harmonic = quick_harmonic(model=model).fit(easy_table, seed=1)
+    harmonic.save(tmp_path)
+    restored = quick_harmonic(model=model).load(tmp_path)
+    assert restored.model.get_input_embeddings().weight.shape == harmonic.model.get_input_embeddings().weight.shape
+    assert torch.equal(logits(harmonic.model), logits(restored.model))
+
+
+def test_what_is_trained_is_kept_in_float32(pretrained, create):
+    """Oracle: the rule: a checkpoint in bfloat16 is one as long as its weights are frozen."""
+    folder = pretrained.parent / "half"
+    save(create(Pretrained(str(pretrained)))[0].to(torch.bfloat16), create(Pretrained(str(pretrained)))[1], folder)
+    for lora, dtype in ((None, torch.float32), (Lora(r=2), torch.bfloat16)):
+        model = create(Pretrained(str(folder), lora=lora))[0]
+        assert model.get_input_embeddings().weight.dtype == dtype
+
+
 def test_an_adapter_changes_what_it_names_and_nothing_before_training(pretrained, create):
     """Oracle: LoRA's definition: B starts at zero, so the logits are the base model's; r·(in + out) weights a layer."""
     base, _ = create(Pretrained(str(pretrained), dtype="float32"))
