@@ -112,10 +112,15 @@ def check_exact(present: pd.Series, column: Column, source: str) -> None:
 
 
 def _check_storage(values: pd.Series, source: str) -> None:
-    """What no CSV file holds: moments with a time zone, numbers that are none, cells of several values."""
+    """What no CSV file holds: moments with a time zone or parts of a second, durations, numbers that are none, cells of
+    several values."""
     odd: Any = None
-    if isinstance(values.dtype, pd.DatetimeTZDtype) or pd.api.types.is_complex_dtype(values):
+    if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind in "cm":
         odd = values.dropna().iloc[:1].tolist()
+    elif values.dtype.kind == "M":
+        present = values.dropna()
+        is_odd = (present != present.dt.floor("s")) | (present < pd.Timestamp.min) | (present > pd.Timestamp.max)
+        odd = present[is_odd].iloc[:1].tolist()
     elif pd.api.types.is_float_dtype(values):
         infinite = np.flatnonzero(np.isinf(values.to_numpy(dtype=np.float64, na_value=np.nan)))
         if len(infinite):
@@ -127,8 +132,8 @@ def _check_storage(values: pd.Series, source: str) -> None:
         odd = [value for value in values if not isinstance(value, _PLAIN) and not _is_empty(value)][:1]
     if odd:
         raise BadInput(
-            f"{source}, column {values.name!r} must hold numbers, texts, true and false, or dates without a time zone, but "
-            f"holds {shown(odd[0])}: convert or drop it."
+            f"{source}, column {values.name!r} must hold numbers, texts, true and false, or moments in whole seconds of no "
+            f"time zone, but holds {shown(odd[0])}: convert or drop it."
         )
 
 
@@ -141,6 +146,11 @@ def _check_texts(values: pd.Series, source: str) -> None:
     name = str(values.name)
     cells = values.dropna().unique() if storage(values) == "str" else ()
     for text in (name, *(cell for cell in cells if isinstance(cell, str))):
+        if not text:
+            what = f"{source}, column {name!r} must hold text" if name else f"{source} must have column names"
+            raise BadInput(
+                f"{what} that a CSV file tells from an empty cell, but found '': make it None, or give it a name."
+            )
         found = "a NUL" if "\0" in text else "a lone carriage return" if _LONE_RETURN.search(text) else ""
         try:
             text.encode()

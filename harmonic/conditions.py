@@ -1,7 +1,8 @@
 """Rows of which some cells are known: what is kept, in which order the rest is drawn, and which examples are shown."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -46,8 +47,7 @@ class Conditions:
             found = f"found {', '.join(unknown)}" if unknown else "found no row"
             raise BadInput(f"{source} must hold rows of some of the columns {', '.join(schema.names)}, but {found}.")
         lacking = {name: None for name in schema.names if name not in given}
-        with_holes = replace(schema, columns=tuple(replace(column, nullable=True) for column in schema.columns))
-        rows = coerce(with_columns(given, lacking), with_holes, source)
+        rows = coerce(with_columns(given, lacking), schema.with_holes, source)
         known = rows.notna().to_numpy()
         texts = np.full(known.shape, "", dtype=object)
         for place, column in enumerate(schema.columns):
@@ -75,13 +75,15 @@ class Conditions:
             return [target, *sorted_features]
         return [*sorted_features, target]
 
-    def anchors(self, source: Source, encoder: Encoder, rng: np.random.Generator, *, within_class: bool) -> np.ndarray:
+    def anchors(
+        self, source: Source, encoder: Encoder, streams: Sequence[np.random.Generator], *, within_class: bool
+    ) -> np.ndarray:
         """For each row the number of a group whose answer is near in the known columns, int64, shape (n,).
 
         Args:
             source: the groups to choose from.
             encoder: fitted on train.
-            rng: of the choice.
+            streams: of each row's choice, so that no row's hangs on another's.
             within_class: groups of the row's class alone, where it is known.
         """
         groups, schema = source.groups, encoder.schema
@@ -95,11 +97,11 @@ class Conditions:
             pool = np.arange(len(groups))
             if within_class and self.known[row, target] and (labels == wanted[row]).any():
                 pool = np.flatnonzero(labels == wanted[row])
-            pool = rng.permutation(pool)[:CANDIDATES]
+            pool = streams[row].permutation(pool)[:CANDIDATES]
             rows = groups.anchors[pool]
             apart = np.nan_to_num(np.abs(theirs.numbers[rows] - mine.numbers[row]), nan=1.0) @ self.known[row, numeric]
             apart += (theirs.codes[rows] != mine.codes[row]) @ self.known[row, others].astype(np.float64)
-            found[row] = pool[rng.choice(np.argsort(apart, kind="stable")[:NEAREST])]
+            found[row] = pool[streams[row].choice(np.argsort(apart, kind="stable")[:NEAREST])]
         return found
 
     def keep(self, drawn: pd.DataFrame, schema: Schema) -> pd.DataFrame:

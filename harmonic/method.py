@@ -25,6 +25,7 @@ from harmonic.lm.grammar import Grammar
 from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
 from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.planning import within_memory
+from harmonic.lm.reader import check_reads
 from harmonic.lm.sampler import complete_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
@@ -98,7 +99,7 @@ class Harmonic:
         budget: Budget | None = None,
         max_minutes: float | None = None,
     ) -> None:
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_EXAMPLES:
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= MAX_EXAMPLES:
             raise BadInput(f"method.k must be a whole number between 1 and {MAX_EXAMPLES}, but is {k!r}: correct it.")
         check_choice("method.examples", examples, Examples)
         if pool is not None:
@@ -116,7 +117,7 @@ class Harmonic:
             check_at_least("method.least_read", least_read, 0)
         self.backbone = load.backbone(model)
         self.budget, self.max_minutes = check_budget(budget), check_minutes(max_minutes)
-        self.k = k
+        self.k = int(k)
         self.examples: Examples = examples
         self.pool = pool
         self.distance: Distance = distance
@@ -185,7 +186,14 @@ class Harmonic:
         )
         self.encoder = SegmentEncoder(tokenizer)
         self.limits = self._limits()
+        self._check_writer()
         return self
+
+    def _check_writer(self) -> None:
+        """Refuse a model that could be fine-tuned and then not be read by the sampler, or not write the table's values."""
+        self.writer(self.sampling.decoding, 0)
+        if self.sampling.engine == "torch":
+            check_reads(self.model)
 
     def prepare(self, train: pd.DataFrame, seed: int) -> Self:
         """Everything of `fit` but the model: the texts of the rows and the groups."""
@@ -372,8 +380,9 @@ class Harmonic:
         `prompt_rows` and `prompt_drawn` are None afterwards: rows without a hole had no prompt.
         """
         self._check_fitted()
-        holes = table.isna().any(axis=1).to_numpy()
         schema = self.rewriting.schema
+        coerce(table, schema.with_holes, "the table")
+        holes = table.isna().any(axis=1).to_numpy()
         if not holes.any():
             return coerce(table, schema, "the table").set_axis(table.index)[list(table.columns)]
         drawn = self._complete(table[holes], "the table", seed, work_dir, empty=False)
@@ -393,11 +402,11 @@ class Harmonic:
         decoding = self.sampling.decoding
         if decoding.form != "valid":
             raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
-        rng = np.random.default_rng(derive_seed(seed, "conditions"))
+        streams = [np.random.default_rng(derive_seed(seed, "conditions", row)) for row in range(len(conditions))]
         writer = self.writer(decoding, seed, empty=empty)
         source, prompter = self._source(writer, len(conditions), seed, work_dir, empty=empty), self.prompter
         encoder = Encoder.fit(self.train, self.schema)
-        anchors = conditions.anchors(source, encoder, rng, within_class=self._within_class)
+        anchors = conditions.anchors(source, encoder, streams, within_class=self._within_class)
         shown = source.groups.neighbours[anchors]
 
         def prompt(row: int, attempt: int) -> Prompt:
@@ -462,8 +471,11 @@ class Harmonic:
             withheld: int64, shape (w,): train rows that no prompt shows, none of them in `own`, so that what is measured of
                 them is what the weights know.
             without_examples: each row stands as the first example instead, where nothing but the prose precedes it.
-            masks: as the sampler draws, under its masks; a cell that they forbid has minus infinity.
+            masks: under the sampler's masks, but for values that another column's implies; a cell that they forbid has
+                minus infinity.
         """
+        self._check_fitted()
+        rows = coerce(rows, self.rewriting.schema, "rows")
         shown = self.nearest_train_rows(rows, own, withheld)
         cells = self.codec.cells(self.rewriting.write(rows))
         orders = [self.composer.columns(seed, "likelihood", number) for number in range(len(rows))]
@@ -511,13 +523,24 @@ class Harmonic:
         load.save(self.model, self.encoder.tokenizer, folder / "model")
         save_table(self.rewriting.read(self.train), folder)
         np.savez(folder / "groups.npz", **asdict(self.groups))
-        state = {"limits": asdict(self.limits), "report": self.report}
+        state = {"limits": asdict(self.limits), "prompts": self._prompt_settings, "report": self.report}
         (folder / "method.json").write_text(json.dumps(state, indent=1))
 
+    @property
+    def _prompt_settings(self) -> dict[str, Any]:
+        """What the model has learnt to read: prompts of another kind are strange to it."""
+        return {name: getattr(self, name) for name in ("k", "examples", "order", "row_style", "label_rule")}
+
     def load(self, folder: Path | str) -> Self:
-        """Take up what `save` wrote."""
+        """Take up what `save` wrote; raises BadInput where nothing was saved, or under other settings of the prompts."""
         folder = Path(folder)
+        if not (folder / "method.json").is_file():
+            raise BadInput(f"{folder} must be a folder that a method was saved to, but it has no method.json.")
         state = json.loads((folder / "method.json").read_text())
+        saved = state.get("prompts", self._prompt_settings)
+        for name, value in self._prompt_settings.items():
+            if saved[name] != value:
+                raise BadInput(f"{folder} was saved with {name}={saved[name]!r}, but {name} is {value!r}: give it the same.")
         self._take(load_table(folder))
         with np.load(folder / "groups.npz") as arrays:
             self.groups = Groups(arrays["anchors"], arrays["neighbours"])

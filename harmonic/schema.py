@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -172,6 +172,11 @@ class Schema:
     def features(self) -> list[Column]:
         """All columns but the target."""
         return [column for column in self.columns if column.name != self.target]
+
+    @property
+    def with_holes(self) -> "Schema":
+        """The same with empty cells allowed in every column."""
+        return replace(self, columns=tuple(replace(column, nullable=True) for column in self.columns))
 
     def to_json(self) -> dict[str, Any]:
         """A plain form for files and digests; `from_json` is its inverse. What is rare is named where it is there alone."""

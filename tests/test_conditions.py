@@ -77,13 +77,13 @@ def test_a_known_class_is_shown_examples_of_its_class(learnt, easy_table):
     codec = learnt.codec
     wanted = pd.DataFrame({"label": ["yes"] * 20 + ["no"] * 20, "size": [12] * 40})
     conditions = Conditions.of(wanted, codec, "conditions")
-    rng = np.random.default_rng(0)
+    streams = [np.random.default_rng(row) for row in range(40)]
     source, encoder = Source(easy_table, learnt.cells, learnt.groups), Encoder.fit(easy_table, codec.schema)
-    anchors = learnt.groups.anchors[conditions.anchors(source, encoder, rng, within_class=True)]
+    anchors = learnt.groups.anchors[conditions.anchors(source, encoder, streams, within_class=True)]
     assert easy_table["label"].iloc[anchors].tolist() == wanted["label"].tolist()
     assert (easy_table["size"].iloc[anchors] < 10 + 2 * NEAREST).all()
     assert len(set(anchors[:20])) > 1
-    anywhere = conditions.anchors(source, encoder, rng, within_class=False)
+    anywhere = conditions.anchors(source, encoder, streams, within_class=False)
     assert (easy_table["size"].iloc[learnt.groups.anchors[anywhere]] < 10 + 2 * NEAREST).all()
 
 
@@ -113,8 +113,33 @@ def test_nearness_by_hand():
     groups = Groups(np.arange(80), np.zeros((80, 2), dtype=np.int64))
     conditions = Conditions.of(pd.DataFrame({"a": [0.9, 8.0]}), RowCodec(schema), "conditions")
     source = Source(train, RowCodec(schema).cells(train), groups)
-    found = conditions.anchors(source, Encoder.fit(train, schema), np.random.default_rng(0), within_class=True)
+    streams = [np.random.default_rng(row) for row in range(2)]
+    found = conditions.anchors(source, Encoder.fit(train, schema), streams, within_class=True)
     assert train["a"].iloc[groups.anchors[found]].tolist() == [1.0, 9.0]
+
+
+def test_a_row_is_completed_as_if_alone(learnt):
+    """Oracle: the rule: what is asked of one row is no matter of the others' prompts."""
+    known = pd.DataFrame({"size": [15] * 6, "label": ["no"] * 6}, dtype=object)
+    less = known.copy()
+    less.loc[0, "label"] = None
+    shown = []
+    for given in (known, less):
+        learnt.sample(6, seed=0, conditions=given)
+        shown.append(learnt.prompt_rows[1:])
+    np.testing.assert_array_equal(*shown)
+
+
+def test_a_table_is_looked_at_before_any_row_is_written(learnt, easy_table, monkeypatch):
+    """Oracle: the rule: the row as the user counts it, and nothing written before."""
+    holed = easy_table.astype(object)
+    holed.loc[3, "size"] = None
+    holed.loc[20, "size"] = "many"
+    monkeypatch.setattr("harmonic.method.complete_rows", lambda *_, **__: pytest.fail("rows were written"))
+    with pytest.raises(BadInput, match="the table, column 'size', row 21: expected integer"):
+        learnt.impute(holed, seed=0)
+    with pytest.raises(BadInput, match="the table must have the columns of train, but lacks 'size'"):
+        learnt.impute(holed.drop(columns="size"), seed=0)
 
 
 @pytest.mark.parametrize(

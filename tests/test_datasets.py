@@ -288,6 +288,7 @@ def test_a_folder_in_place_of_a_file(tmp_path, one_sentence):
         ({}, {"drop": ["size", "colour"]}, ("one feature", "1 columns")),
         ({}, {"columns": {"sice": "integer"}}, ("dataset.columns", "'sice'")),
         ({"size": [2**63 + 7, 1, 2] * 20}, {}, ("column 'size'", f"up to {2**63 - 1}", f"holds {2**63 + 7}")),
+        ({"size": [2**53 + 1, 1, 2] * 20}, {}, ("column 'size'", f"up to {2**53}", f"of size {2**53 + 1}")),
         ({"size": [1e-14, 2e-14, 3e-14] * 20}, {}, ("column 'size'", "first 10 decimal places", "smaller unit")),
     ],
 )

@@ -25,21 +25,23 @@ def room_for(tokens: int) -> int:
     return tokens + max(ROOM, tokens // 8)
 
 
+def check_reads(model: Any) -> None:
+    """Raise BadInput for a model that keeps its past in another way than by keys and values of all tokens."""
+    windows = getattr(model.config, "attention_layers", [])  # of GPT-Neo, whose cache says nothing of them
+    if "local" in windows or any(type(layer) is not DynamicLayer for layer in DynamicCache(config=model.config).layers):
+        raise BadInput("the sampler needs a model with full attention in every layer: take another.")
+
+
 class Reader:
     """Reads on in each text of a batch, any number of tokens at a time."""
 
     def __init__(self, model: Any, rows: int, pad: int, device: torch.device) -> None:
-        """Begin `rows` texts.
-
-        Raises:
-            BadInput: the model keeps its past in another way than by keys and values of all tokens.
-        """
+        """Begin `rows` texts; BadInput as of `check_reads`."""
+        check_reads(model)
         self.model, self.pad, self.device = model, pad, device
         self.attention = model.config._attn_implementation
         self.lengths = torch.zeros(rows, 1, dtype=torch.long)
         self.cache = DynamicCache(config=model.config)
-        if any(type(layer) is not DynamicLayer for layer in self.cache.layers):
-            raise BadInput("the sampler needs a model with full attention in every layer: take another.")
         self.places = _Places(rows)
         self.cache.layers = [_Layer(self.places) for _ in self.cache.layers]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, MistralConfig
+from transformers import AutoModelForCausalLM, GPTNeoConfig, MistralConfig
 
 from harmonic.errors import BadInput
 from harmonic.lm import reader as module
@@ -56,6 +56,15 @@ def test_a_model_that_forgets_is_refused():
     """Oracle: a sliding window of 8 tokens, which places of the text's own would not respect."""
     config = MistralConfig(
         vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, sliding_window=8
+    )
+    with pytest.raises(BadInput, match="full attention in every layer"):
+        Reader(AutoModelForCausalLM.from_config(config), 1, pad=0, device=CPU)
+
+
+def test_a_window_that_the_cache_does_not_tell_is_refused():
+    """Oracle: GPT-Neo's local attention, which counts places of the batch and not of the text."""
+    config = GPTNeoConfig(
+        vocab_size=50, hidden_size=16, num_layers=2, num_heads=2, window_size=8, attention_types=[[["global", "local"], 1]]
     )
     with pytest.raises(BadInput, match="full attention in every layer"):
         Reader(AutoModelForCausalLM.from_config(config), 1, pad=0, device=CPU)
