@@ -144,7 +144,12 @@ class Harmonic:
         self.start(train, seed)
         recipe = self.training.for_context(self.model)
         training = within_memory(
-            recipe, self.model, self.encoder, self.compute, lambda chosen: next(self.instructions.batches(chosen, seed))
+            recipe,
+            self.model,
+            self.encoder,
+            self.compute,
+            lambda chosen: next(self.instructions.batches(chosen, seed)),
+            work_dir,
         )
         losses, run = fine_tune(
             self.model,

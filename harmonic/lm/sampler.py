@@ -52,7 +52,10 @@ class RowWriter(Protocol):
         ...
 
     def write(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Written]:
-        """The rows of some tries; a row depends on its prompt and its number, not on the others."""
+        """The rows of some tries; a row depends on its prompt and its number, not on the others.
+
+        That is so in float32: in bfloat16 sums hang on the shapes of a batch, and now and then a token with them.
+        """
         ...
 
 
@@ -141,7 +144,7 @@ def sample_rows(
     keeps: Keeps | None = None,
     what: str = "sampling",
 ) -> Generation:
-    """Exactly n valid rows: the first n that are valid in the order of the tries, whatever the batches were.
+    """Exactly n valid rows: the first n that are valid in the order of the tries, whatever the batches were (in float32).
 
     Under a torch process group (torchrun) the processes share the tries, and each returns all rows: those one would write.
 

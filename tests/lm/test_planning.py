@@ -10,7 +10,7 @@ from harmonic.lm.batches import Training, collate
 from harmonic.lm.footprint import Shape, fit_bytes
 from harmonic.lm.planning import SHARE, within_memory
 from harmonic.lm.random_llama import RandomLlama
-from harmonic.training import Compute
+from harmonic.training import CHECKPOINT, Compute
 
 ON_GPU = {"device": property(lambda self: torch.device("cuda")), "resolved_precision": "bf16-mixed"}
 Gpu = type("Gpu", (Compute,), ON_GPU)
@@ -49,6 +49,24 @@ def test_batches_are_halved_until_they_fit(needed, easy_encoder, monkeypatch, fi
     training = Training(batch_size=16)
     chosen = within_memory(training, model, easy_encoder, Gpu(), largest)
     assert chosen == replace(training, batch_size=size, accumulate=accumulate)
+
+
+def test_a_run_that_is_taken_up_keeps_its_batches(needed, easy_encoder, monkeypatch, tmp_path):
+    """Oracle: the rule: a checkpoint's batches are numbered by the sizes of its beginning, whatever is free today."""
+    model, largest, count = needed
+    free = 8
+    monkeypatch.setattr(planning, "available_bytes", lambda device: int(count(free) / SHARE) + 1)
+    training = Training(batch_size=16)
+
+    def plan():
+        return within_memory(training, model, easy_encoder, Gpu(), largest, tmp_path).batch_size
+
+    assert plan() == 8
+    free = 4
+    assert plan() == 4  # nothing was trained yet
+    (tmp_path / CHECKPOINT).write_bytes(b"")
+    free = 16
+    assert plan() == 4
 
 
 def test_what_never_fits_is_left_to_the_first_step(needed, easy_encoder, monkeypatch):
