@@ -221,6 +221,7 @@ class Harmonic:
         """The rows to learn from, and their texts."""
         if isinstance(self.sampling.keep, float) and len(train) < FOLDS:
             raise BadInput(f"method.sampling.keep needs {FOLDS} rows of train to judge by, but there are {len(train)}.")
+        vars(self).pop("model", None)  # should this fit fail, nothing is fitted
         train = train.copy()  # what becomes of the caller's own is no matter of the model's
         self.rewriting = Rewriting.of(train) if self.row_style == "canonical" else Rewriting.none(train)
         self.train, self.schema = self.rewriting.write(train), self.rewriting.written

@@ -17,7 +17,7 @@ from harmonic.lm.decoding import Decoding
 from harmonic.method import Harmonic
 from harmonic.sampling import Sampling
 from harmonic.schema import Schema, attach
-from harmonic.table import Split, coerce, schema_of
+from harmonic.table import Split, coerce, load_table, schema_of
 
 PLAIN = {"k": 3, "order": "fixed", "examples": "neighbours", "sampling": Sampling("neighbours")}
 
@@ -110,6 +110,33 @@ def test_what_is_reported(learnt, easy_table):
     assert len(report["losses"]) == 50
     assert report["generation"]["kept"] == 10
     json.dumps(report)
+
+
+def test_a_fit_that_failed_leaves_nothing_fitted(easy_table, quick_harmonic):
+    """Oracle: the rule: rows of neither the table before nor of half of the new one."""
+    method = quick_harmonic(steps=2).fit(easy_table, seed=0)
+    with pytest.raises(BadInput, match="one value"):
+        method.fit(pd.DataFrame({"x": [1, 1, 1], "y": ["a", "b", "a"]}), seed=0)
+    with pytest.raises(BadInput, match="must be fitted or loaded"):
+        method.sample(1, seed=0)
+
+
+def test_the_callers_frame_is_the_callers(easy_table, quick_harmonic, tmp_path):
+    """Oracle: the table as it was fitted."""
+    mine = easy_table.copy()
+    method = quick_harmonic(steps=2).fit(mine, seed=0)
+    mine.iloc[:, 0] = mine.iloc[0, 0]
+    method.save(tmp_path)
+    pd.testing.assert_frame_equal(load_table(tmp_path), easy_table)
+
+
+def test_a_model_is_loaded_under_the_settings_it_was_saved_with(easy_table, quick_harmonic, tmp_path):
+    """Oracle: the rule for what a user can cause."""
+    quick_harmonic(steps=2).fit(easy_table, seed=0).save(tmp_path)
+    with pytest.raises(BadInput, match="was saved with order='shuffled', but order is 'fixed'"):
+        quick_harmonic(order="fixed").load(tmp_path)
+    with pytest.raises(BadInput, match=r"has no method\.json"):
+        quick_harmonic().load(tmp_path / "nowhere")
 
 
 def test_a_plain_frame_is_a_table(easy_table, quick_harmonic):

@@ -1,5 +1,6 @@
 """A model that reads a batch of texts, each at its own pace: keys and values are kept text by text, without holes."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,18 +41,28 @@ class Reader:
         check_reads(model)
         self.model, self.pad, self.device = model, pad, device
         self.attention = model.config._attn_implementation
+        self.context = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
         self.lengths = torch.zeros(rows, 1, dtype=torch.long)
         self.cache = DynamicCache(config=model.config)
         self.places = _Places(rows)
         self.cache.layers = [_Layer(self.places) for _ in self.cache.layers]
 
     def feed(self, chunks: Sequence[Sequence[int]], *, last: int = 1) -> torch.Tensor:
-        """Logits (b, last, v) behind the last tokens of each row's chunk; those of a token it does not have mean nothing."""
+        """Logits (b, last, v) behind the last tokens of each row's chunk; those of a token it does not have mean nothing.
+
+        Raises:
+            BadInput: a text has come to more tokens than the model can read.
+        """
         ids, mask = pad_left(chunks, self.pad)
         positions = self.lengths + mask.cumsum(1) - 1
         self.lengths += mask.sum(1, keepdim=True)
         places = torch.where(mask.bool(), positions + 1, 0)
         self.places.size = int(self.lengths.max()) + 1
+        if self.places.size - 1 > self.context:
+            raise BadInput(
+                f"a prompt and its row must be no longer than the {self.context} tokens of the model, but have come to "
+                f"{self.places.size - 1}: take a model of a longer context, or fewer examples (method.k)."
+            )
         rows, width = ids.shape
         attention = "eager" if self.device.type == "cpu" and width <= NARROW else self.attention
         self.model.set_attn_implementation(attention)

@@ -68,3 +68,11 @@ def test_a_window_that_the_cache_does_not_tell_is_refused():
     )
     with pytest.raises(BadInput, match="full attention in every layer"):
         Reader(AutoModelForCausalLM.from_config(config), 1, pad=0, device=CPU)
+
+
+def test_a_text_longer_than_the_context(tiny_model):
+    """Oracle: GPT-2's table of places, which ends at 1024."""
+    reader = Reader(tiny_model("gpt2", 300), 2, pad=0, device=CPU)
+    reader.feed([[5] * 1024, [5]])
+    with pytest.raises(BadInput, match="no longer than the 1024 tokens of the model, but have come to 1025"):
+        reader.feed([[5], [5]])
