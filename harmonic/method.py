@@ -181,7 +181,15 @@ class Harmonic:
 
     def start(self, train: pd.DataFrame, seed: int) -> Self:
         """Everything of `fit` but the fine-tuning: what a model does with this table before it has learnt from it."""
-        return self.prepare(train, seed).load_model(seed)
+        self.prepare(train, seed).load_model(seed)
+        self._check_writer()
+        return self
+
+    def _check_writer(self) -> None:
+        """Refuse a model that could be fine-tuned and then not be read by the sampler, or not write the table's values."""
+        self.writer(self.sampling.decoding, 0)
+        if self.sampling.engine == "torch":
+            check_reads(self.model)
 
     def load_model(self, seed: int) -> Self:
         """The model, its tokenizer and the limits of its texts; needs `prepare`."""
@@ -191,14 +199,7 @@ class Harmonic:
         )
         self.encoder = SegmentEncoder(tokenizer)
         self.limits = self._limits()
-        self._check_writer()
         return self
-
-    def _check_writer(self) -> None:
-        """Refuse a model that could be fine-tuned and then not be read by the sampler, or not write the table's values."""
-        self.writer(self.sampling.decoding, 0)
-        if self.sampling.engine == "torch":
-            check_reads(self.model)
 
     def prepare(self, train: pd.DataFrame, seed: int) -> Self:
         """Everything of `fit` but the model: the texts of the rows and the groups."""
@@ -535,7 +536,7 @@ class Harmonic:
     @property
     def _prompt_settings(self) -> dict[str, Any]:
         """What the model has learnt to read: prompts of another kind are strange to it."""
-        return {name: getattr(self, name) for name in ("k", "examples", "order", "row_style", "label_rule")}
+        return {name: getattr(self, name) for name in ("k", "order", "row_style")}
 
     def load(self, folder: Path | str) -> Self:
         """Take up what `save` wrote; raises BadInput where nothing was saved, or under other settings of the prompts."""
