@@ -66,7 +66,7 @@ class RealTabFormer:
         epochs: instead of the budget's.
         bootstrap: end training where the package's bootstrap of distances says that rows are being copied; None for what
             the budget does (published alone uses it).
-        max_minutes: end training after this long; the bootstrap's rounds before it are not counted.
+        max_minutes: end training after this long; the bootstrap's rounds before it cannot be cut short.
         max_tries: rows written for each one wanted before giving up.
         compute: device; a run that was killed starts afresh.
     """

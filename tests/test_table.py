@@ -79,6 +79,22 @@ def test_cells_that_no_file_holds(cells, words, one_sentence):
     one_sentence(error.value, "column 'x'", words)
 
 
+def test_a_name_that_is_empty(one_sentence):
+    """Oracle: the rule for what a user can cause."""
+    with pytest.raises(BadInput) as error:
+        infer_schema(pd.DataFrame({"": [1, 2, 3], "y": ["a", "b", "a"]}))
+    one_sentence(error.value, "column names", "''")
+
+
+def test_the_ends_of_numbers_of_many_places_can_be_written():
+    """Oracle: the texts of the smallest and the largest, which lie within the bounds; and these hold the numbers."""
+    numbers = np.random.default_rng(0).normal(size=60)
+    column = infer_schema(pd.DataFrame({"x": numbers, "y": ["a", "b"] * 30}))["x"]
+    ends = [float(text) for text in column.write(pd.Series([numbers.min(), numbers.max()]))]
+    assert column.low <= min(*ends, numbers.min())
+    assert column.high >= max(*ends, numbers.max())
+
+
 def test_a_name_that_stands_twice(one_sentence):
     """Oracle: the rule for what a user can cause."""
     with pytest.raises(BadInput) as error:

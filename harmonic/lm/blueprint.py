@@ -60,8 +60,7 @@ class Blueprint:
     @classmethod
     def _of_folder(cls, backbone: Pretrained, folder: Path, segments: Sequence[str]) -> Self:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=backbone.trusted)
-        stored = config.dtype if backbone.lora is not None and config.dtype else torch.float32
-        dtype = stored if backbone.dtype == "auto" else getattr(torch, backbone.dtype)
+        dtype = config.dtype or torch.float32 if backbone.storage == "auto" else getattr(torch, backbone.storage)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=backbone.trusted)
             encoder = None

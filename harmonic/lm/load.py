@@ -233,6 +233,11 @@ class Pretrained:
         return self.remote_code and self.confirm_remote_code
 
     @property
+    def storage(self) -> str:
+        """`dtype`, where what is trained decides it."""
+        return "float32" if self.dtype == "auto" and self.lora is None else self.dtype
+
+    @property
     def source(self) -> str:
         """What Hugging Face is to load."""
         return str(BASE_FOLDER) if self.path == "base" else self.path
@@ -283,7 +288,7 @@ class Pretrained:
             return AutoModelForCausalLM.from_pretrained(
                 self.source,
                 revision=self.revision,
-                dtype="float32" if self.dtype == "auto" and self.lora is None else self.dtype,
+                dtype=self.storage,
                 use_safetensors=True,
                 trust_remote_code=self.trusted,
                 **settings,

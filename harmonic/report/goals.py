@@ -200,7 +200,8 @@ def _attack_beside(contest: _Contest) -> str:
     rivals, mean = contest.as_useful(), contest.mean("mia_auc")
     if rivals is None or mean is None:
         return HOLE
-    return _beside({_named(row): None if (area := _mean(row, "mia_auc")) is None else (mean, area) for row in rivals})
+    areas = [(_named(row), _mean(row, "mia_auc")) for row in rivals]
+    return _beside([(name, None if area is None else (mean, area)) for name, area in areas])
 
 
 def _shared_attacks_beside(contest: _Contest) -> str:
@@ -208,33 +209,31 @@ def _shared_attacks_beside(contest: _Contest) -> str:
     rivals = contest.as_useful()
     if rivals is None:
         return HOLE
-    shared = {_named(row): (row, _attacks(contest.ours) & _attacks(row)) for row in rivals}
-    return _beside(
-        {
-            name: (_strongest(contest.ours, keys), _strongest(row, keys)) if keys else None
-            for name, (row, keys) in shared.items()
-        }
-    )
+    areas = []
+    for row in rivals:
+        keys = _attacks(contest.ours) & _attacks(row)
+        areas.append((_named(row), (_strongest(contest.ours, keys), _strongest(row, keys)) if keys else None))
+    return _beside(areas)
 
 
-def _beside(areas: Mapping[str, tuple[float, float] | None]) -> str:
+def _beside(areas: Sequence[tuple[str, tuple[float, float] | None]]) -> str:
     """A verdict on areas of ours and of each baseline, with those of the baselines that are below ours.
 
     It is not reached over a baseline without an area.
     """
     if not areas:
         return f"{REACHED}: no baseline is as useful"
-    pairs = {name: pair for name, pair in areas.items() if pair is not None}
-    gap = max((ours - theirs for ours, theirs in pairs.values()), default=0.0)
-    unknown = [name for name, pair in areas.items() if pair is None]
+    pairs = [(name, *pair) for name, pair in areas if pair is not None]
+    gap = max((ours - theirs for _, ours, theirs in pairs), default=0.0)
+    unknown = [name for name, pair in areas if pair is None]
     if unknown and round(gap, 3) <= 0:
         return f"{HOLE} ({', '.join(unknown)})"
     below: dict[str, list[str]] = {}
-    for name, (ours, theirs) in sorted(pairs.items(), key=lambda item: item[1][1]):
+    for name, ours, theirs in sorted(pairs, key=lambda pair: pair[2]):
         if round(theirs, 3) < round(ours, 3):
             below.setdefault(_short(ours), []).append(f"{name} {_short(theirs)}")
     told = "; ".join(", ".join([ours, *theirs]) for ours, theirs in below.items())
-    return _verdict(gap, told or _short(max(ours for ours, _ in pairs.values())))
+    return _verdict(gap, told or _short(max(ours for _, ours, _ in pairs)))
 
 
 def _attacks(row: Group) -> set[str]:

@@ -85,7 +85,8 @@ def _shared_by(losses: Mapping[str, Mapping[str, float]]) -> list[frozenset[str]
 def _losses(records: Sequence[Record], criterion: Criterion) -> Mapping[str, float]:
     """What each method of a data set that can be ranked falls short by."""
     groups = group(records)
-    rows = [row for row in groups if not row.is_reference and row.rows == usual_rows(groups)]
+    usual = usual_rows(groups)
+    rows = [row for row in groups if not row.is_reference and row.rows == usual]
     counts = Counter(map(_name, rows))
     losses = {}
     for row in rows:

@@ -141,12 +141,12 @@ def test_adapters_of_the_shipped_model(quick_harmonic, easy_table, tmp_path):
     assert torch.equal(logits(harmonic.model), logits(restored.model))
 
 
-def test_what_is_trained_is_kept_in_float32(pretrained, create):
+def test_what_is_trained_is_kept_in_float32(pretrained, create, tmp_path):
     """Oracle: the rule: a checkpoint in bfloat16 is one as long as its weights are frozen."""
-    folder = pretrained.parent / "half"
-    save(create(Pretrained(str(pretrained)))[0].to(torch.bfloat16), create(Pretrained(str(pretrained)))[1], folder)
+    model, tokenizer = create(Pretrained(str(pretrained)))
+    save(model.to(torch.bfloat16), tokenizer, tmp_path)
     for lora, dtype in ((None, torch.float32), (Lora(r=2), torch.bfloat16)):
-        model = create(Pretrained(str(folder), lora=lora))[0]
+        model = create(Pretrained(str(tmp_path), lora=lora))[0]
         assert model.get_input_embeddings().weight.dtype == dtype
 
 

@@ -94,6 +94,13 @@ def test_a_baseline_whose_attack_is_not_known_is_told():
     assert column(ours(), rival("near", attack=0.5), unknown)[5] == "missed by .020: .520, near (1) .500"
 
 
+def test_a_method_on_two_models_is_two_baselines():
+    """Oracle: by hand: neither hides the other."""
+    rivals = [record("great", model=model, mle_f1_weighted=0.7, mia_auc=area) for model, area in (("a", 0.5), ("b", 0.6))]
+    assert column(ours(), *rivals)[5] == "missed by .020: .520, great (1) .500"
+    assert column(ours(), *rivals[::-1])[5] == "missed by .020: .520, great (1) .500"
+
+
 def test_numbers_of_more_digits():
     """Oracle: by hand: the zero that is left out is the one before the point."""
     assert column(ours(dlt=-10.092), rival("smote"))[7] == "missed by 10.072: -10.092"
