@@ -10,38 +10,36 @@ import numpy as np
 import pandas as pd
 
 from harmonic.budget import Budget, check_budget, check_minutes
-from harmonic.codec import MAX_EXAMPLES, RowCodec, RowStyle, RowTexts, Segments, frequent_segments, wrap
-from harmonic.conditions import Conditions
+from harmonic.codec import MAX_EXAMPLES, RowCodec, RowStyle, RowTexts, Segments, frequent_segments
+from harmonic.completion import Completion
 from harmonic.dependencies import Links
 from harmonic.distributed import place
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput, check_at_least, check_choice, check_count
-from harmonic.examples import SMALLEST_POOL, Cells, Examples, Source, default_pool
+from harmonic.examples import Examples, Source
 from harmonic.instructions import Composer, Instructions, Order
 from harmonic.lm import load
 from harmonic.lm.batches import Training
 from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
-from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likelihoods
+from harmonic.lm.likelihood import cell_log_likelihoods, text_log_likelihoods
 from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.planning import within_memory
 from harmonic.lm.reader import check_reads
 from harmonic.lm.sampler import complete_rows
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vllm_writer import VllmWriter
-from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups, mixed_neighbours
+from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups
 from harmonic.passes import Draft, Pass, Passes
 from harmonic.prompts import Prompter
 from harmonic.rejection import FOLDS
 from harmonic.rewriting import Rewriting
-from harmonic.sampling import LARGE, Sampling
+from harmonic.sampling import Sampling
+from harmonic.scale import Scale, drawn
+from harmonic.scoring import Scoring
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table
 from harmonic.training import Compute, loss_curve
-
-HUGE = 100_000
-"""A table of more rows is huge: a run that cannot use all of its instructions draws those it can before neighbours are
-looked for, and the limits of sampling are learnt from so many rows, the longest among them."""
 
 
 class Harmonic:
@@ -204,18 +202,19 @@ class Harmonic:
     def prepare(self, train: pd.DataFrame, seed: int) -> Self:
         """Everything of `fit` but the model: the texts of the rows and the groups."""
         self._take(train)
+        scale = self.scale
         self.groups = make_groups(
             train,
             self.rewriting.schema,
-            k=self._group_size,
+            k=scale.group_size,
             distance=self.distance,
             label_rule=self.label_rule,
             min_agreement=self.min_agreement,
             search=self.neighbour_search,
-            anchors=self._drawn(len(train), self._answers, seed) if self._draws_first else None,
+            anchors=drawn(len(train), scale.answers, seed) if scale.draws_first else None,
         )
         if self.max_instructions is not None:
-            self.groups = self.groups.take(self._drawn(len(self.groups), self.max_instructions, seed))
+            self.groups = self.groups.take(drawn(len(self.groups), self.max_instructions, seed))
         return self
 
     def _take(self, train: pd.DataFrame) -> None:
@@ -233,12 +232,6 @@ class Harmonic:
         self.composer = Composer(self.codec, self.k, self.examples, self.order, self.links)
 
     @property
-    def _group_size(self) -> int:
-        rows = len(self.train)
-        usual = default_pool(rows, self._answers) if self._is_large else SMALLEST_POOL
-        return self.k if self.examples == "neighbours" else min(self.pool or usual, rows - 1)
-
-    @property
     def training(self) -> Training:
         """The recipe of fine-tuning on this table; needs `prepare`."""
         training = self.backbone.training.within(self.budget)
@@ -247,34 +240,11 @@ class Harmonic:
         return training.reading(self.least_read, len(self.train))
 
     @property
-    def _is_large(self) -> bool:
-        """Whether train has rows enough for pools that are wide, and for a classifier."""
-        return self.examples == "crossovers" and len(self.train) > LARGE
-
-    @property
-    def _draws_first(self) -> bool:
-        """Whether the rows to answer with are drawn before their neighbours are known: on a large table, where no label
-        rule drops any."""
+    def scale(self) -> Scale:
+        """How much of train a run uses; needs `prepare`."""
         keeps_all = self.label_rule in ("any", "same_class") or self.schema.task == "regression"
-        return len(self.train) > HUGE and keeps_all
-
-    @property
-    def _answers(self) -> int:
-        """How many rows of train have their neighbours looked for."""
-        return min(self._most_instructions(), len(self.train)) if self._draws_first else len(self.train)
-
-    def _most_instructions(self) -> int:
-        """How many instructions the run can use: `max_instructions`, or as many as its steps see."""
-        training = self.training
-        steps = len(self.train) if training.max_steps is None else training.max_steps
-        return min(self.max_instructions or len(self.train), steps * training.accumulate * training.batch_size)
-
-    def _drawn(self, groups: int, most: int, seed: int) -> np.ndarray:
-        """All numbers of so many groups, or the most that are wanted, drawn; ascending."""
-        if most >= groups:
-            return np.arange(groups)
-        rng = np.random.default_rng(derive_seed(seed, "max_instructions"))
-        return np.sort(rng.choice(groups, most, replace=False))
+        rows, most = len(self.train), self.max_instructions
+        return Scale(rows, self.training, self.k, self.examples, self.pool, most, keeps_all)
 
     def sampling_prompts(self, n: int, seed: int) -> Iterator[Segments]:
         """The prompts of the first n tries, without the dialogue form; needs `prepare`.
@@ -339,9 +309,14 @@ class Harmonic:
         return Instructions(self.composer, self.cells, self.groups)
 
     @property
+    def _train(self) -> Source:
+        """What examples are made of, as long as they are made of train."""
+        return Source(self.train, self.cells, self.groups)
+
+    @property
     def prompter(self) -> Prompter:
         """What each try shows; needs `prepare`."""
-        return Prompter(self.composer, self.sampling, Source(self.train, self.cells, self.groups))
+        return Prompter(self.composer, self.sampling, self._train)
 
     @property
     def _passes(self) -> Passes:
@@ -363,22 +338,17 @@ class Harmonic:
             drafting = replace(writer, seed=derive_seed(seed, "draft"))
             draft_dir = work_dir / "draft" if work_dir else None
             made = passes.run(drafting, wanted, passes.prompter.train, draft_dir, "drafting")
-            pool, rows = self._draft_pool, self._rows(made.rows.rows)
+            pool = self.scale.draft_pool(self.groups.neighbours.shape[1])
+            rows = self._rows(made.rows.rows)
             source = Source.of_generated(rows, passes.encoder, self.codec, pool, within_class=self._within_class)
             self._draft = Draft(asked, source, made)
         return self._draft.source
 
     @property
-    def _draft_pool(self) -> int:
-        """How many rows of a draft make a group: few even where train's are many, since a draft's rows are nobody's."""
-        size = self.groups.neighbours.shape[1]
-        return size if self.examples == "neighbours" or self.pool is not None else min(size, SMALLEST_POOL)
-
-    @property
     def _keep(self) -> float | None:
         """The share of the written rows that is kept, once the table is known; None for all of them."""
         if self.sampling.keep == "auto":
-            return 0.5 if self._is_large else None
+            return 0.5 if self.scale.is_large else None
         return self.sampling.keep
 
     def impute(self, table: pd.DataFrame, *, seed: int, work_dir: Path | None = None) -> pd.DataFrame:
@@ -401,31 +371,19 @@ class Harmonic:
 
     def _complete(self, known: pd.DataFrame, name: str, seed: int, work_dir: Path | None, *, empty: bool) -> pd.DataFrame:
         """Whole rows that hold the cells that are known of them."""
-        given = Conditions.of(known, RowCodec(self.rewriting.schema, self.row_style), name)
-        conditions = given
-        if self.rewriting.units:
-            spans = self.train.sample(len(given), replace=True, random_state=derive_seed(seed, "spans"))
-            conditions = Conditions.of(self.rewriting.write(self.rewriting.complete(given.rows, spans)), self.codec, name)
-        decoding = self.sampling.decoding
+        prompter, decoding = self.prompter, self.sampling.decoding
+        completion = Completion.of(
+            known, name, prompter, self.rewriting, self.row_style, within_class=self._within_class, seed=seed
+        )
         if decoding.form != "valid":
             raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
-        streams = [np.random.default_rng(derive_seed(seed, "conditions", row)) for row in range(len(conditions))]
         writer = self.writer(decoding, seed, empty=empty)
-        source, prompter = self._source(writer, len(conditions), seed, work_dir, empty=empty), self.prompter
-        encoder = Encoder.fit(self.train, self.schema)
-        anchors = conditions.anchors(source, encoder, streams, within_class=self._within_class)
-        shown = source.groups.neighbours[anchors]
-
-        def prompt(row: int, attempt: int) -> Prompt:
-            order = self.composer.columns(seed, "conditions", row, attempt)
-            order = conditions.order(row, self.schema, order, target_last=self._within_class)
-            known = {place: conditions.texts[row][place] for place in np.flatnonzero(conditions.known[row]).tolist()}
-            examples = self.composer.make(source.cells, shown[row], seed, "conditions", row, attempt)
-            return replace(prompter.in_form(self.composer.prompt(examples, order)), given=known)
-
-        generation = complete_rows(writer, prompt, self.read_row, len(conditions), compute=self.compute, work_dir=work_dir)
+        source = self._source(writer, len(completion), seed, work_dir, empty=empty)
+        shown = completion.shown(source)
+        prompts = completion.prompts(source, shown)
+        generation = complete_rows(writer, prompts, self.read_row, len(shown), compute=self.compute, work_dir=work_dir)
         self.prompt_rows, self.prompt_drawn = prompter.train_rows(list(shown), source), None
-        return given.keep(self._table(Pass(generation)), self.rewriting.schema)
+        return completion.whole(self._table(Pass(generation)))
 
     @property
     def _within_class(self) -> bool:
@@ -484,22 +442,9 @@ class Harmonic:
         self._check_fitted()
         rows = coerce(rows, self.rewriting.schema, "rows")
         shown = self.nearest_train_rows(rows, own, withheld)
-        cells = self.codec.cells(self.rewriting.write(rows))
-        orders = [self.composer.columns(seed, "likelihood", number) for number in range(len(rows))]
-
-        def scored(number: int) -> Scored:
-            order = orders[number]
-            examples = self.composer.make(self.cells, shown[number], seed, "likelihood", number)
-            dialogue = wrap(self.composer.text(examples, order))
-            if without_examples:
-                dialogue = dialogue[:3]  # "Human:", the introduction, "Example one:"
-            return Scored(dialogue, self.composer.keys(order), [cells[number][place] for place in order], order)
-
+        scored = self._scoring.scored(rows, shown, seed, without_examples=without_examples)
         grammar = Grammar.compile(self.codec, self.encoder) if masks else None
-        found = cell_log_likelihoods(self.model, self.encoder, scored, len(rows), self.compute, grammar)
-        in_place = np.empty_like(found)
-        np.put_along_axis(in_place, np.array(orders), found, axis=1)
-        return in_place
+        return cell_log_likelihoods(self.model, self.encoder, scored, len(rows), self.compute, grammar)
 
     def text_log_likelihoods(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Log-likelihood in nats of each token of each text but the first, shape (t - 1,) each."""
@@ -513,14 +458,11 @@ class Harmonic:
 
         Nearest as the model sees the rows (`harmonic.rewriting`); the groups of `fit` are of the rows as they are.
         """
-        encoder = Encoder.fit(self.train, self.schema)
-        left = np.setdiff1d(np.arange(len(self.train)), [] if withheld is None else withheld)
-        places = None if own is None else np.searchsorted(left, own)
-        train = self.train.iloc[left]
-        size = min(self.groups.neighbours.shape[1], len(train) - (own is not None))
-        within, search = self._within_class, self.neighbour_search
-        near = self.rewriting.write(rows)
-        return left[mixed_neighbours(encoder, near, train, size, within_class=within, own=places, search=search)]
+        return self._scoring.nearest(rows, own, withheld)
+
+    @property
+    def _scoring(self) -> Scoring:
+        return Scoring(self.composer, self._train, self.rewriting, self._within_class, self.neighbour_search)
 
     def save(self, folder: Path | str) -> None:
         """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""
@@ -568,11 +510,7 @@ class Harmonic:
 
     def _limits(self) -> Limits:
         """A quarter more than the longest row and the longest value of train."""
-        texts: Cells = self.cells
-        if len(texts) > HUGE:
-            lengths = self.cells.lengths
-            longest = {int(lengths.sum(axis=1).argmax()), *lengths.argmax(axis=0).tolist()}
-            texts = [self.cells[row] for row in sorted(longest.union(range(0, len(texts), -(-len(texts) // HUGE))))]
+        texts = [self.cells[row] for row in self.scale.measured(self.cells.lengths)]
         rows = max(len(self.encoder.encode(self.codec.row(row))) for row in texts)
         values = max(len(self.encoder.encode([text])) for row in texts for text in row)
         return Limits(row=int(1.25 * rows) + 2, value=int(1.25 * values) + 2)

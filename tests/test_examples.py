@@ -206,7 +206,7 @@ def test_a_large_table_has_wide_pools_and_rows_that_are_turned_down(easy_table):
         method = Harmonic(max_instructions=5).prepare(table, seed=0)
         assert method.groups.neighbours.shape[1] == pool
         assert method.rows_written(100) == written
-    assert method._draft_pool == 10
+    assert method.scale.draft_pool(500) == 10
     written = [method.rows_written(n) for n in (7, 5000, 30_000)]
     assert written == [6000 + 100 + 14, 2 * (4000 + 10_000), (4000 + 16_000) + (4000 + 60_000)]
     direct = Harmonic(sampling=Sampling("neighbours"), max_instructions=5).prepare(table, seed=0)

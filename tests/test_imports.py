@@ -32,7 +32,7 @@ LAYERS = {
     "data": ("bundled", "download", "parquet", "hygiene", "datasets"),
     "text": ("codec", "index", "neighbours", "dependencies", "examples", "conditions", "rejection", "rewriting"),
     "lm": ("lm",),
-    "method": ("method", "instructions", "sampling", "prompts", "passes"),
+    "method": ("method", "scale", "instructions", "sampling", "prompts", "passes", "completion", "scoring"),
     "baselines": ("baselines",),
     "metrics": ("metrics",),
     "record": ("record", "tracking"),

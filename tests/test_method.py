@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from harmonic import codec, method, prompts, rejection
+from harmonic import codec, prompts, rejection, scale
 from harmonic.codec import RowTexts
 from harmonic.errors import BadInput, SamplingFailed
 from harmonic.keys import fit_key
@@ -307,7 +307,7 @@ def test_large_tables_are_written_twice_over(easy_table, monkeypatch):
     """Oracle: by hand: 40 rows of trial for the draft of 40, of which half are kept, and again for the 100."""
     written = {}
     for large in (39, 40):
-        monkeypatch.setattr(method, "LARGE", large)
+        monkeypatch.setattr(scale, "LARGE", large)
         for kind in ("crossovers", "neighbours"):
             written[large, kind] = Harmonic(examples=kind).prepare(easy_table, seed=0).rows_written(100)
     assert written == {
@@ -436,7 +436,7 @@ def test_a_large_table_draws_what_the_run_can_use_before_it_looks_for_neighbours
     capped = dataclasses.replace(backbone, training=dataclasses.replace(backbone.training, min_steps=0, max_steps=3))
     whole = prepared(easy_table, label_rule="same_class").groups
     assert len(prepared(easy_table, model=capped).groups) == 40
-    monkeypatch.setattr(method, "HUGE", 39)
+    monkeypatch.setattr(scale, "HUGE", 39)
     for settings, number in (
         ({"least_read": None}, 24),
         ({"max_instructions": 7}, 7),
@@ -471,7 +471,7 @@ def test_the_limits_of_a_large_table_come_from_its_longest_rows(easy_table, quic
     sizes = np.where(np.arange(40) == 17, 123456789, easy_table["size"])
     table = attach(easy_table.assign(size=sizes), schema_of(easy_table))
     every = quick_harmonic().start(table, seed=0).limits
-    monkeypatch.setattr(method, "HUGE", 3)
+    monkeypatch.setattr(scale, "HUGE", 3)
     assert quick_harmonic().start(table, seed=0).limits == every
 
 

@@ -38,7 +38,7 @@ def cell_log_likelihoods(
     compute: Compute,
     grammar: Grammar | None = None,
 ) -> np.ndarray:
-    """Log-likelihood of each cell in nats, float64, shape (n, c), in each row's own order of columns.
+    """Log-likelihood of each cell in nats, float64, shape (n, c), columns as in the schema whatever a row's order.
 
     A cell is its value and the quote that ends it, given the prompt, the cells before it and its key. Keys and prose are not
     scored: they tell nothing of the row. The value is scored as the tokenizer cuts it; a model may write it in other cuts
@@ -124,10 +124,10 @@ class Tokens:
         ids = encoder.encode(row.prompt)
         cells: list[int] = []
         states: list[int] = []
-        for place, (key, value, column) in enumerate(zip(row.keys, row.values, row.columns, strict=True)):
+        for key, value, column in zip(row.keys, row.values, row.columns, strict=True):
             key_ids, value_ids = encoder.encode([key]), [*encoder.encode([value]), *quote]
             ids += key_ids + value_ids
-            cells += [-1] * len(key_ids) + [place] * len(value_ids)
+            cells += [-1] * len(key_ids) + [column] * len(value_ids)
             path = grammar.path(grammar.starts[column], value_ids) if grammar else None
             states += [DONE] * len(key_ids) + (path or [DONE] * len(value_ids))
         return cls(ids, np.array(cells, dtype=np.int64), np.array(states, dtype=np.int64))

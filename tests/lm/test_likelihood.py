@@ -87,23 +87,24 @@ def test_a_learnt_model_knows_its_rows(learnt, easy_table):
 
 
 def test_columns_stand_in_schema_order(learnt, easy_table, monkeypatch):
-    """Oracle: a scorer that returns each cell's own column number, whatever the order the row was shown in."""
+    """Oracle: a forward pass over each row in its own order, and the keys, which say whose value follows."""
     seen = []
 
-    def scorer(model, encoder, row, n, compute, grammar):
-        keys = [learnt.codec.key(place, first=first) for first in (True, False) for place in range(6)]
-        scored = [row(number) for number in range(n)]
+    def spy(model, encoder, row, n, compute, grammar):
+        seen[:] = [row(number) for number in range(n)]
         assert grammar is None
-        assert all([keys.index(key) % 6 for key in item.keys] == list(item.columns) for item in scored)
-        seen.extend(scored)
-        return np.array([[keys.index(key) % 6 for key in item.keys] for item in scored], dtype=float)
+        return cell_log_likelihoods(model, encoder, row, n, compute)
 
-    monkeypatch.setattr("harmonic.method.cell_log_likelihoods", scorer)
-    found = learnt.log_likelihood(easy_table, seed=0, own=np.arange(len(easy_table)))
-    assert (found == np.arange(6)).all()
-    assert len({tuple(item.keys) for item in seen}) > 3
-    alone = learnt.log_likelihood(easy_table.iloc[:3], seed=0, without_examples=True)
-    assert (alone == np.arange(6)).all()
+    keys = [learnt.codec.key(place, first=first) for first in (True, False) for place in range(6)]
+    monkeypatch.setattr("harmonic.method.cell_log_likelihoods", spy)
+    monkeypatch.setattr(learnt, "compute", CPU)
+    for settings in ({"own": np.arange(10)}, {"without_examples": True}):
+        found = learnt.log_likelihood(easy_table[:10], seed=0, **settings)
+        orders = [[keys.index(key) % 6 for key in item.keys] for item in seen]
+        assert orders == [list(item.columns) for item in seen]
+        assert len({tuple(order) for order in orders}) > 3
+        for row, item, order in zip(found, seen, orders, strict=True):
+            np.testing.assert_allclose(row[order], by_hand(learnt.model, learnt.encoder, item), atol=1e-3)
     assert "Example one: " in seen[-1].prompt[-1]
     assert len(seen[-1].prompt) == 3
 
