@@ -36,5 +36,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-clean: ## the environment and every cached result; records stay
+clean: ## the environment, every cached result and what loggers left in outputs; records stay
 	rm -rf .venv cache outputs

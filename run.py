@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import hydra
@@ -23,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harmonic import env
 from harmonic.build import build, target_of
 from harmonic.distributed import check_launch, launched, leads
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_bool
 from harmonic.isolate import Killed, end_with_parent, in_child
 from harmonic.record import dumps, loads
 from harmonic.store import write_atomically
@@ -48,6 +49,7 @@ def main(config: DictConfig) -> None:
     env.set_threads(config.threads)
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
+    _check_shapes(plain)
     job = HydraConfig.get()
     in_sweep = job.mode == RunMode.MULTIRUN
     if in_sweep and launched() > 1:
@@ -81,11 +83,31 @@ def main(config: DictConfig) -> None:
         results.append(Path(plain["results_dir"]))
 
 
+def _check_shapes(plain: dict[str, Any]) -> None:
+    """Raise BadInput where the command line put something of another shape in an option's place."""
+    for group in ("dataset", "method", "trainer"):
+        if not isinstance(plain.get(group), dict):
+            raise BadInput(
+                f"{group} must be one of its choices, but is {plain.get(group)!r}: python run.py --help shows them."
+            )
+    if not isinstance(plain["references"], (dict, NoneType)):
+        raise BadInput(f"references must be null, or methods by name, but is {plain['references']!r}: correct it.")
+    for option in ("data_dir", "cache_dir", "results_dir"):
+        if not plain[option] or not isinstance(plain[option], str):
+            raise BadInput(f"{option} must be a folder, but is {plain[option]!r}: correct it.")
+    check_bool("dry_run", plain["dry_run"])
+    if plain["isolate"] is not None:
+        check_bool("isolate", plain["isolate"])
+
+
 def _cells(plain: dict[str, Any], choices: dict[str, str]) -> list[dict[str, Any]]:
     """The cell that was asked for, and those of its references."""
     shared = ("dataset", "metrics", "seed", "n_samples", "threads", "cache_dir", "results_dir")
-    methods = {plain["label"] or choices["method"]: _with_a_budget_it_knows(plain["method"])}
-    methods |= {name: method for name, method in (plain["references"] or {}).items() if name not in methods}
+    method, references = _with_a_budget_it_knows(plain["method"]), plain["references"] or {}
+    if plain["label"] in references and method != references[plain["label"]]:
+        raise BadInput(f"label must not be a reference's name, but is {plain['label']!r}: give another, or references=null.")
+    methods = {plain["label"] or choices["method"]: method}
+    methods |= {name: reference for name, reference in references.items() if name not in methods}
     plain = {"metrics": {}, **plain}  # metrics=[] leaves the group out
     return [
         {**{name: plain[name] for name in shared}, "names": {"method": name, "model": choices["model"]}, "method": method}

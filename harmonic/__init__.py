@@ -5,6 +5,7 @@ split = load_dataset("affairs")
 rows = Harmonic().fit(split.train, seed=0).sample(1000, seed=0)
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _HOMES = {
     "as_table": "datasets",
     "load_dataset": "datasets",
 }
+
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # of a faster kernel it could have, also where none is asked for
 
 
 def __getattr__(name: str) -> Any:

@@ -38,12 +38,12 @@ def read_arguments(arguments: Sequence[str], defaults: Mapping[str, Any], requir
     return {name: _typed(name, given[name], default) if name in given else default for name, default in defaults.items()}
 
 
-def interruptible(main: Callable[[list[str]], int]) -> int:
-    """The exit status of a script's `main` on its command line; a Ctrl-C is one line and 130."""
+def interruptible(main: Callable[[list[str]], int], left: str = "nothing is written") -> int:
+    """The exit status of a script's `main` on its command line; a Ctrl-C is one line, what is `left`, and 130."""
     try:
         return main(sys.argv[1:])
     except KeyboardInterrupt:
-        print(f"\n{Path(sys.argv[0]).name}: interrupted, nothing is written", file=sys.stderr)
+        print(f"\n{Path(sys.argv[0]).name}: interrupted, {left}", file=sys.stderr)
         return 130
 
 

@@ -23,6 +23,7 @@ from harmonic.errors import BadInput, SamplingFailed, check_count, check_name
 from harmonic.infer import describe
 from harmonic.keys import early_key, fit_key, sample_key, score_key
 from harmonic.record import FILE, Cell, Record, earlier_record
+from harmonic.redaction import redacted
 from harmonic.schema import Schema
 from harmonic.seed import derive_seed
 from harmonic.store import Store, check_writable, copy_atomically
@@ -307,7 +308,7 @@ def _score_one(
                 values = metric(split, synthetic.copy(), seed=run.seed("score"), synthesizer=synthesizer)
             score = {
                 "values": {name: float(value) for name, value in values.items()},
-                "config": config,
+                "config": redacted(config),
                 "key": key,
                 "time_s": cost.seconds,
                 "peak_memory_mb": cost.peak_memory_mb,
@@ -366,7 +367,7 @@ def _record(run: _Run, error: dict[str, str] | None) -> Record:
 
 
 def _recorded_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without where things lie, and without the metrics, which stand beside their scores."""
+    """The configuration without where things lie, credentials, and the metrics, which stand beside their scores."""
     dataset = {name: value for name, value in config["dataset"].items() if name != "data_dir"}
     kept = {name: config[name] for name in ("names", "method", "n_samples", "seed")}
-    return {"dataset": dataset, **kept}
+    return dict(redacted({"dataset": dataset, **kept}))

@@ -102,7 +102,7 @@ def check_values(values: pd.Series, is_target: bool, source: str) -> None:
 
 def check_exact(present: pd.Series, column: Column, source: str) -> None:
     """Raise BadInput for whole numbers so large that they are not told apart as floating-point numbers, as bounds are."""
-    if column.kind == "integer" and pd.api.types.is_integer_dtype(present) and len(present):
+    if column.kind == "integer" and len(present) and pd.api.types.is_numeric_dtype(present):
         largest = max(abs(int(present.max())), abs(int(present.min())))
         if largest > LARGEST_WHOLE:
             raise BadInput(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.codec import RowCodec, RowStyle
-from harmonic.conditions import Conditions
+from harmonic.conditions import Conditions, check_rules
 from harmonic.encoding import Encoder
 from harmonic.examples import Source
 from harmonic.lm.decoding import Prompt
@@ -21,9 +21,8 @@ class Completion:
     """What is known of rows, and how the model is asked for the rest; each row's stream is its own."""
 
     given: Conditions
-    """As the rows are."""
-    read: Conditions
-    """The same as the model reads them."""
+    name: str
+    """Of what was given, in errors."""
     prompter: Prompter
     rewriting: Rewriting
     within_class: bool
@@ -42,26 +41,35 @@ class Completion:
         within_class: bool,
         seed: int,
     ) -> "Completion":
-        """Take a table of some columns, called so in errors, whose empty cells are unknown; see `Conditions.of`."""
-        given = read = Conditions.of(known, RowCodec(rewriting.schema, row_style), name)
-        if rewriting.units:
-            spans = prompter.train.rows.sample(len(given), replace=True, random_state=derive_seed(seed, "spans"))
-            written = rewriting.write(rewriting.complete(given.rows, spans))
-            read = Conditions.of(written, prompter.composer.codec, name)
-        return cls(given, read, prompter, rewriting, within_class, seed)
+        """Take a table of some columns, called so in errors, whose empty cells are unknown.
+
+        Raises:
+            BadInput: see `Conditions.of` and `check_rules`.
+        """
+        given = Conditions.of(known, RowCodec(rewriting.schema, row_style), name)
+        check_rules(given.rows, rewriting.schema, name)
+        return cls(given, name, prompter, rewriting, within_class, seed)
 
     def __len__(self) -> int:
         return len(self.given)
 
-    def shown(self, source: Source) -> np.ndarray:
+    def read(self, source: Source) -> Conditions:
+        """What is given, as the model reads it; a span that nothing tells is that of a row of the source."""
+        if not self.rewriting.units:
+            return self.given
+        spans = source.rows.sample(len(self), replace=True, random_state=derive_seed(self.seed, "spans"))
+        written = self.rewriting.write(self.rewriting.complete(self.given.rows, spans))
+        return Conditions.of(written, self.prompter.composer.codec, self.name)
+
+    def shown(self, known: Conditions, source: Source) -> np.ndarray:
         """The rows of the source that each row's examples are made of, int64, shape (n, k) or (n, pool)."""
         streams = [np.random.default_rng(derive_seed(self.seed, "conditions", row)) for row in range(len(self))]
         encoder = Encoder.fit(self.prompter.train.rows, self.rewriting.written)
-        return source.groups.neighbours[self.read.anchors(source, encoder, streams, within_class=self.within_class)]
+        return source.groups.neighbours[known.anchors(source, encoder, streams, within_class=self.within_class)]
 
-    def prompts(self, source: Source, shown: np.ndarray) -> Callable[[int, int], Prompt]:
+    def prompts(self, known: Conditions, source: Source, shown: np.ndarray) -> Callable[[int, int], Prompt]:
         """The prompt of a row at an attempt, which holds the cells that are known of it."""
-        composer, known = self.prompter.composer, self.read
+        composer = self.prompter.composer
 
         def prompt(row: int, attempt: int) -> Prompt:
             stream = (self.seed, "conditions", row, attempt)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.codec import RowCodec
+from harmonic.constraints import Constraint
 from harmonic.encoding import Encoder
 from harmonic.errors import BadInput
 from harmonic.examples import Source
@@ -18,6 +19,24 @@ CANDIDATES = 2000
 """Groups among which the nearest are looked for, drawn anew for each row, so that no cost grows with rows x rows."""
 NEAREST = 5
 """An anchor is one of so many nearest, so that equal conditions are not shown equal examples."""
+
+
+def check_rules(rows: pd.DataFrame, schema: Schema, source: str, among: np.ndarray | None = None) -> None:
+    """Raise BadInput where what is known of a row breaks a rule, whatever the rest will be.
+
+    Args:
+        rows: n rows, all columns, unknown cells empty.
+        schema: theirs, with the rules.
+        source: how an error names the rows.
+        among: which of them are looked at, bool, shape (n,); all of them if not given.
+    """
+    wanted = np.ones(len(rows), dtype=bool) if among is None else among
+    for constraint in (Constraint.of(text, schema) for text in schema.constraints):
+        names = [column.name for column in constraint.columns.values()]
+        known = rows[names].notna().all(axis=1).to_numpy() & wanted
+        for number, row in zip(np.flatnonzero(known), rows[known].to_dict("records"), strict=True):
+            if not constraint.holds(row):
+                raise BadInput(f"{source}, row {number + 1}, must obey {constraint.text!r}, but breaks it: correct it.")
 
 
 @dataclass(frozen=True)

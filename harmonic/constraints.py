@@ -11,15 +11,18 @@ import ast
 import itertools
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from harmonic.errors import BadInput
-from harmonic.schema import Column, Schema
+from harmonic.schema import DISCRETE_KINDS, Column, Schema
 
+SHOWN = 8
+"""Categories that an error lists."""
 COMPARISONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -112,6 +115,23 @@ class Constraint:
             )
         for part in parts:
             self._check(part)
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            for sign, *pair in zip(node.ops, sides[:-1], sides[1:], strict=True):
+                if isinstance(sign, (ast.Eq, ast.NotEq, ast.In, ast.NotIn)):
+                    self._check_values(*pair)
+                    self._check_values(*reversed(pair))
+
+    def _check_values(self, side: ast.expr, other: ast.expr) -> None:
+        """Refuse a value, or a list of them, none of which a column can have: the comparison would mean nothing."""
+        column = self.columns.get(side.id) if isinstance(side, ast.Name) else None
+        parts = other.elts if isinstance(other, (ast.List, ast.Tuple, ast.Set)) else [other]
+        values = [part.value for part in parts if isinstance(part, ast.Constant)]
+        if column is not None and len(values) == len(parts) and not any(_may_be(value, column) for value in values):
+            raise BadInput(
+                f"dataset.constraints: {self.text!r} compares {column.name!r} with {ast.unparse(other)}, which it never is "
+                f"({_domain(column)}): correct it."
+            )
 
     def holds(self, row: Mapping[str, Any]) -> bool:
         """Whether a row, stored values by column name, obeys the rule.
@@ -124,7 +144,8 @@ class Constraint:
         except _Empty:
             return True
         except (TypeError, ValueError) as error:
-            raise BadInput(f"dataset.constraints: {self.text!r} cannot be computed ({error}): correct it.") from None
+            reason = str(error).splitlines()[0].partition(". ")[0]
+            raise BadInput(f"dataset.constraints: {self.text!r} cannot be computed ({reason}): correct it.") from None
         except ZeroDivisionError:
             return False
 
@@ -135,7 +156,8 @@ class Constraint:
             column = self.columns[node.id]
             return _operand(row[column.name], column)
         if isinstance(node, ast.BoolOp):
-            return self._joined(node.values, row, decisive=isinstance(node.op, ast.Or))
+            parts = [partial(self._value, part, row) for part in node.values]
+            return _joined(parts, decisive=isinstance(node.op, ast.Or))
         if isinstance(node, ast.UnaryOp):
             value = self._value(node.operand, row)
             return not value if isinstance(node.op, ast.Not) else -value
@@ -143,29 +165,35 @@ class Constraint:
             return SUMS[type(node.op)](self._value(node.left, row), self._value(node.right, row))
         if isinstance(node, ast.Compare):
             date = next((found for part in ast.walk(node) if (found := self._date(part))), None)
-            values = [_as_date(self._value(part, row), date) for part in (node.left, *node.comparators)]
-            return all(
-                COMPARISONS[type(op)](left, right) for op, left, right in zip(node.ops, values[:-1], values[1:], strict=True)
-            )
+            sides = [node.left, *node.comparators]
+            pairs = zip(node.ops, sides[:-1], sides[1:], strict=True)
+            return _joined([partial(self._compared, *pair, row, date) for pair in pairs], decisive=False)
         assert isinstance(node, (ast.List, ast.Tuple, ast.Set))
         return [self._value(part, row) for part in node.elts]
 
-    def _joined(self, parts: list[ast.expr], row: Mapping[str, Any], *, decisive: bool) -> bool:
-        """The first decisive part decides, a true one of `or` or a false one of `and`; if there is none, an empty cell."""
-        is_empty = False
-        for part in parts:
-            try:
-                if bool(self._value(part, row)) is decisive:
-                    return decisive
-            except _Empty:
-                is_empty = True
-        if is_empty:
-            raise _Empty
-        return not decisive
+    def _compared(
+        self, sign: ast.cmpop, left: ast.expr, right: ast.expr, row: Mapping[str, Any], date: Column | None
+    ) -> bool:
+        first, second = (_as_date(self._value(side, row), date) for side in (left, right))
+        return bool(COMPARISONS[type(sign)](first, second))
 
     def _date(self, node: ast.AST) -> Column | None:
         column = self.columns.get(node.id) if isinstance(node, ast.Name) else None
         return column if column is not None and column.kind == "datetime" else None
+
+
+def _joined(parts: Sequence[Callable[[], Any]], *, decisive: bool) -> bool:
+    """The first decisive part decides, a true one of `or` or a false one of `and`; if there is none, an empty cell."""
+    is_empty = False
+    for part in parts:
+        try:
+            if bool(part()) is decisive:
+                return decisive
+        except _Empty:
+            is_empty = True
+    if is_empty:
+        raise _Empty
+    return not decisive
 
 
 def _operand(value: Any, column: Column) -> Any:
@@ -182,6 +210,20 @@ def _as_date(value: Any, date: Column | None) -> Any:
     if isinstance(value, list):
         return [_as_date(part, date) for part in value]
     return pd.to_datetime(value, format=date.datetime_format).timestamp()
+
+
+def _may_be(value: Any, column: Column) -> bool:
+    if column.kind in DISCRETE_KINDS:
+        return value in list(map(column.stored, column.categories))
+    return column.kind == "datetime" or isinstance(value, str) == (column.kind == "text")
+
+
+def _domain(column: Column) -> str:
+    """What a column may be, in words."""
+    if column.kind not in DISCRETE_KINDS:
+        return "a text" if column.kind == "text" else "a number"
+    values = [repr(column.stored(text)) for text in column.categories]
+    return ", ".join([*values[:SHOWN], *(["…"] if len(values) > SHOWN else [])])
 
 
 def broken(table: pd.DataFrame, schema: Schema) -> dict[str, int]:

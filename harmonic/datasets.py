@@ -1,7 +1,10 @@
 """Where tables come from: a folder of three CSVs, a set inside a dependency, or the user's own file."""
 
+import csv
+import logging
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,12 +18,15 @@ from harmonic.bundled import BUNDLED
 from harmonic.constraints import Constraint
 from harmonic.download import PARTS, Source, Unreachable, download_into
 from harmonic.errors import BadInput
-from harmonic.hygiene import inspect
+from harmonic.hygiene import inspect, summarise
 from harmonic.infer import infer_schema
 from harmonic.parquet import read_parquet
 from harmonic.schema import Schema, Task, attach
 from harmonic.seed import derive_seed
+from harmonic.store import check_writable, claimed
 from harmonic.table import Split, coerce
+
+log = logging.getLogger(__name__)
 
 CONF = Path(__file__).parent.parent / "conf" / "dataset"
 DATA_DIR_VARIABLE = "HARMONIC_DATA_DIR"
@@ -33,7 +39,9 @@ EMPTY_TEXTS = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-n
 EMPTY_TEXTS += ["N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 """What stands for an empty cell in a CSV file, as pandas has it. A category of such a name needs a Parquet file."""
 FIRST_ROWS = 1000
-"""Rows of a file that are looked at for codes, such as a postcode of 01004."""
+"""Rows of a file that are looked at for codes."""
+CODE = r"0\d+|\+\d+|\d+[eE]\d+"
+"""What a number would lose: a postcode of 01004, a telephone number of +44…, a lot of 4E3."""
 
 Corrections = Mapping[str, Any]
 
@@ -92,8 +100,11 @@ class Folder:
             return self.path
         reason = ""
         if self.download is not None and len(missing) == len(PARTS):
+            check_writable("data_dir", Path(self.data_dir))
             try:
-                download_into(self.download, self.path, self.task)
+                with claimed(Path(self.data_dir) / f".{self.name}.lock", self.name):
+                    if not (self.path / "train.csv").is_file():  # by another process, meanwhile
+                        download_into(self.download, self.path, self.task)
                 return self.path
             except Unreachable as error:
                 reason = f", and {error}"
@@ -208,15 +219,21 @@ def as_table(
 ) -> pd.DataFrame:
     """A DataFrame as rows to fit on, all of them, with what there is to say of them; the settings are those of `File`.
 
-    A method's `fit` takes a plain DataFrame too, and its last column for the target.
+    What is odd about them is logged (`harmonic.hygiene`). A method's `fit` takes a plain DataFrame too, looks for nothing
+    odd in it, and takes its last column for the target.
 
     Raises:
         BadInput: the target is missing, empty or constant, or a column is constant, or a setting fits no column.
     """
     said = File("the DataFrame", None, target, task, description, columns, drop, constraints)
+    if frame.columns.nlevels > 1:
+        raise BadInput(f"{said.path} must have texts for column names, but has {frame.columns.nlevels} levels: join them.")
     rows = _arrange(frame.rename(columns=str), said.target, said.drop, said.path)
     schema = _schema(said, rows, "", said.path)
-    return attach(coerce(rows, schema, said.path), schema)
+    table = attach(coerce(rows, schema, said.path), schema)
+    for finding in summarise(inspect(Split(said.path, schema, table, table[:0], table[:0]))):
+        log.warning("note: %s", finding)
+    return table
 
 
 def configured(name: str, data_dir: str | Path | None = None) -> Folder | Bundled | File:
@@ -247,7 +264,7 @@ def read_csv(path: Path, schema: Schema | None = None) -> pd.DataFrame:
         path: the file.
         schema: what its columns hold, where that is known: texts are then left as they are, digits among them, and a
             category that is one of `EMPTY_TEXTS` is no empty cell. Without it columns are typed by their values, and
-            digits behind a zero, among the first `FIRST_ROWS`, are a code and no number.
+            a column with a `CODE` among the first `FIRST_ROWS` is one of texts.
 
     Raises:
         BadInput: no such file, a folder, an empty file, another encoding, unequal rows, a column name twice, or no rows.
@@ -258,7 +275,8 @@ def read_csv(path: Path, schema: Schema | None = None) -> pd.DataFrame:
     if b"\0" in path.read_bytes():
         raise BadInput(f"{path} must be text, but holds a NUL: save it as UTF-8 text.")
     try:
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8").iloc[0].dropna()
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8", keep_default_na=False).iloc[0]
+        header = header[header != ""]
         sign = next((sign for sign in (";", "\t") if sign in header.iloc[0]), None) if len(header) == 1 else None
         if sign:
             raise BadInput(f"{path} must have commas between its cells, but its header has {sign!r}: save it with commas.")
@@ -284,14 +302,27 @@ def read_csv(path: Path, schema: Schema | None = None) -> pd.DataFrame:
         raise BadInput(f"{path} must have a name for each column, but its rows are longer than its header: complete it.")
     if frame.empty:
         raise BadInput(f"{path} must hold rows below its header, but holds none: check what wrote it.")
+    _check_lengths(path, len(frame.columns))
     return frame
+
+
+def _check_lengths(path: Path, columns: int) -> None:
+    """Raise BadInput for a row of too few cells, which pandas fills up with empty ones."""
+    csv.field_size_limit(sys.maxsize)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(row for row in csv.reader(file) if row):
+            if len(row) < columns:
+                raise BadInput(
+                    f"{path} must be a CSV file with rows of equal length, but row {number} has {len(row)} of {columns} "
+                    f"cells: complete it."
+                )
 
 
 def _typed(path: Path, header: Sequence[str], schema: Schema | None) -> dict[str, Any]:
     """What pandas is told of a file's columns."""
     if schema is None:
         first = pd.read_csv(path, nrows=FIRST_ROWS, dtype=str, encoding="utf-8", keep_default_na=False)
-        codes = [name for name in first if first[name].astype(str).str.fullmatch(r"0\d+").any()]
+        codes = [name for name in first if first[name].astype(str).str.fullmatch(CODE).any()]
         return {"dtype": dict.fromkeys(codes, str), "keep_default_na": False, "na_values": EMPTY_TEXTS}
     known = {column.name: column for column in schema.columns}
     categories = {name: known[name].categories if name in known else () for name in header}
@@ -304,6 +335,7 @@ def _typed(path: Path, header: Sequence[str], schema: Schema | None) -> dict[str
 
 def _arrange(frame: pd.DataFrame, target: str | None, drop: Sequence[str], source: str) -> pd.DataFrame:
     """The frame without the columns to drop, target last."""
+    _check_list("drop", drop)
     target, drop = None if target is None else str(target), list(map(str, drop))  # a year is a number on a command line
     unknown = [name for name in drop if name not in frame.columns or name == target]
     if unknown:
@@ -329,12 +361,20 @@ def _schema(dataset: Folder | Bundled | File, frame: pd.DataFrame, name: str, so
             f"{source}, target {target!r} must be known in every row, but is empty in {int(empty.sum())} of {len(frame)}, "
             f"first in row {int(empty.to_numpy().argmax()) + 1}: fill them or delete those rows."
         )
+    _check_list("constraints", dataset.constraints)
+    if not isinstance(dataset.columns or {}, Mapping):
+        raise BadInput(f"dataset.columns must say a kind for each column it names, but is {dataset.columns!r}: correct it.")
     about = dataset.description or name
     columns = {str(name): fix for name, fix in (dataset.columns or {}).items()}
     schema = infer_schema(frame, target=target, task=dataset.task, description=about, columns=columns, source=source)
     for text in dataset.constraints:
         Constraint.of(text, schema)
     return replace(schema, constraints=tuple(dataset.constraints))
+
+
+def _check_list(option: str, value: Any) -> None:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise BadInput(f"dataset.{option} must be a list, as in dataset.{option}=[…], but is {value!r}: correct it.")
 
 
 def _whole(dataset: Bundled | File, frame: pd.DataFrame, name: str, source: str) -> tuple[Schema, pd.DataFrame]:

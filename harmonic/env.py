@@ -89,7 +89,7 @@ def workers(threads: int) -> int:
     """How many processes of so many threads share this machine's cores, those of a container's share alone."""
     from joblib import cpu_count
 
-    return max(1, cpu_count() // threads)
+    return max(1, cpu_count() // max(1, threads))  # a wrong number is refused by `set_threads`
 
 
 def set_threads(threads: int) -> None:

@@ -41,6 +41,12 @@ def check_count(option: str, value: int, least: int) -> None:
         raise BadInput(f"{option} must be a whole number of at least {least}, but is {value!r}: correct it.")
 
 
+def check_bool(option: str, value: bool) -> None:
+    """Raise BadInput unless `value` is true or false: `no` is a text on Hydra's command line, and texts count as true."""
+    if not isinstance(value, bool):
+        raise BadInput(f"{option} must be true or false, but is {value!r}: correct it.")
+
+
 def check_name(option: str, name: Any) -> None:
     """Raise BadInput unless `name` names one folder and nothing else.
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harmonic.constraints import broken
 from harmonic.infer import printable
-from harmonic.schema import DISCRETE_KINDS, Column, Schema, discrete_texts
+from harmonic.schema import DISCRETE_KINDS, MAX_PLACES, Column, Schema, discrete_texts
 from harmonic.table import Split
 
 NEAR_CONSTANT_SHARE = 0.99
@@ -17,6 +17,12 @@ SHOWN = 5
 """Names listed in a finding; the rest are counted."""
 MANY_NUMBERS = 10
 """So many different numbers among a column's texts are no names of categories."""
+MANY_VALUES = 100
+FEW_ROWS_A_VALUE = 20
+WIDE = 100
+"""A range so many times that of most rows is one value's."""
+MOST_ROWS = (0.005, 0.995)
+_DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?")
 _NUMBER = re.compile(r"[-+]?[$€£]?\s*[-+]?\d[\d,]*\.?\d*(e[-+]?\d+)?\s*%?", re.IGNORECASE)
 """A number as people write it, with signs that no CSV reader takes."""
 
@@ -30,7 +36,12 @@ def inspect(split: Split) -> dict[str, Any]:
     not hold), `small_classes` (class to its rows in train, below 5), `empty_cells` (per column, over all parts),
     `empty_gives_target` (features that are empty for some classes and filled for all others), `numbers_as_texts` (column
     whose texts are numbers in half of train or more, to one that could not be read as a number, such as "?" or "$1,200"),
-    and, where the data set has constraints, `broken_constraints` (rule to the train rows that break it).
+    `dates_as_texts` (column whose texts look like dates in half of train or more, to one of them), `many_valued` (columns
+    of texts that are no key, but of more than 100 and a twentieth as many values as rows, to how many), `rare_categories`
+    (features to how many of their categories fewer than 5 train rows have), `wide_ranges` (columns of numbers whose range
+    is more than 100 times that of the middle 99 of 100 rows: one value is the scale of all distances), `cut_places`
+    (columns kept to fewer decimal places than their numbers have), and, where the data set has constraints,
+    `broken_constraints` (rule to the train rows that break it).
     """
     schema, train = split.schema, split.train
     holdouts = {"val": split.val, "test": split.test}
@@ -52,6 +63,11 @@ def inspect(split: Split) -> dict[str, Any]:
         "empty_cells": {str(name): int(count) for name, count in empty.items() if count},
         "empty_gives_target": _empty_gives_target(train, schema),
         "numbers_as_texts": _numbers_as_texts(train, schema),
+        "dates_as_texts": _dates_as_texts(train, schema),
+        "many_valued": _many_valued(train, schema),
+        "rare_categories": _rare_categories(train, schema),
+        "wide_ranges": [column.name for column in schema.columns if _is_wide(train[column.name], column)],
+        "cut_places": [column.name for column in schema.columns if _is_cut(train[column.name], column)],
         **({"broken_constraints": broken(train, schema)} if schema.constraints else {}),
     }
 
@@ -71,6 +87,19 @@ def summarise(hygiene: dict[str, Any]) -> list[str]:
     if hygiene["numbers_as_texts"]:
         found = [f"{name} {text!r}" for name, text in hygiene["numbers_as_texts"].items()]
         lines.append(f"numbers taken for texts because of such cells (empty or rewrite them?): {_names(found)}")
+    if found := [f"{name} {text!r}" for name, text in hygiene.get("dates_as_texts", {}).items()]:
+        lines.append(
+            f"dates taken for texts, whose very values may be written (dataset.columns: kind datetime and its "
+            f"datetime_format?): {_names(found)}"
+        )
+    if found := [f"{name} ({count} values)" for name, count in hygiene.get("many_valued", {}).items()]:
+        lines.append(f"texts of many values, each of which may be written as it stands (dataset.drop it?): {_names(found)}")
+    if found := [f"{name} ({count})" for name, count in hygiene.get("rare_categories", {}).items()]:
+        lines.append(f"categories of fewer than {SMALL_CLASS_ROWS} train rows, which may be written: {_names(found)}")
+    if hygiene.get("wide_ranges"):
+        lines.append(f"one value sets the scale of all distances (a code for unknown?): {_names(hygiene['wide_ranges'])}")
+    if hygiene.get("cut_places"):
+        lines.append(f"kept to {MAX_PLACES} decimal places: {_names(hygiene['cut_places'])}")
     if hygiene["near_constant"]:
         lines.append(f"one value in {NEAR_CONSTANT_SHARE:.0%} of train or more: {_names(hygiene['near_constant'])}")
     for part, columns in hygiene["unseen_categories"].items():
@@ -157,3 +186,46 @@ def _numbers_as_texts(train: pd.DataFrame, schema: Schema) -> dict[str, str]:
         if len(odd) and 2 * len(numbers) >= len(texts) and numbers.nunique() > MANY_NUMBERS:
             found[column.name] = odd.iloc[0]
     return found
+
+
+def _dates_as_texts(train: pd.DataFrame, schema: Schema) -> dict[str, str]:
+    found = {}
+    for column in schema.columns:
+        if column.dtype == "str" and column.kind != "datetime":
+            texts = train[column.name].dropna().astype(str)
+            dates = texts[texts.str.fullmatch(_DATE)]
+            if len(dates) and 2 * len(dates) >= len(texts):
+                found[column.name] = dates.iloc[0]
+    return found
+
+
+def _many_valued(train: pd.DataFrame, schema: Schema) -> dict[str, int]:
+    texts = [column for column in schema.features if column.dtype == "str" and column.kind in ("text", "category")]
+    repeated = [column.name for column in texts if not _is_id_like(train[column.name], column)]
+    counts = {name: int(train[name].nunique()) for name in repeated}
+    return {name: n for name, n in counts.items() if n > MANY_VALUES and n * FEW_ROWS_A_VALUE > len(train)}
+
+
+def _rare_categories(train: pd.DataFrame, schema: Schema) -> dict[str, int]:
+    found = {}
+    for column in schema.features:
+        if column.kind in DISCRETE_KINDS:
+            rare = int((discrete_texts(train[column.name].dropna(), column).value_counts() < SMALL_CLASS_ROWS).sum())
+            if rare:
+                found[column.name] = rare
+    return found
+
+
+def _is_wide(values: pd.Series, column: Column) -> bool:
+    numbers = column.numbers(values.dropna()) if column.is_numeric else np.empty(0)
+    if not len(numbers):
+        return False
+    low, high = np.quantile(numbers, MOST_ROWS)
+    return bool(high > low and np.ptp(numbers) > WIDE * (high - low))
+
+
+def _is_cut(values: pd.Series, column: Column) -> bool:
+    if column.kind != "decimal" or column.places < MAX_PLACES:
+        return False
+    numbers = column.numbers(values.dropna())
+    return bool((numbers != np.round(numbers, MAX_PLACES)).any())

@@ -94,7 +94,8 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str) 
             numbers = column.numbers(present)
         except (ValueError, TypeError):
             raise BadInput(
-                f"{source}, column {column.name!r}: expected {kind}, found {present.iloc[0]!r}: correct dataset.columns."
+                f"{source}, column {column.name!r}: expected {kind}, found {_unreadable(present, column)!r}: "
+                f"correct dataset.columns."
             ) from None
         check_exact(present, column, source)
         low = column.low if column.low is not None else _bound(numbers.min(), column, ROUND_FLOOR)
@@ -105,6 +106,15 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str) 
             )
         column = replace(column, low=low, high=high)
     return column
+
+
+def _unreadable(present: pd.Series, column: Column) -> Any:
+    """The first value that is no number, or no moment, of the column."""
+    if column.kind == "datetime":
+        read = pd.to_datetime(present, format=column.datetime_format, errors="coerce")
+    else:
+        read = pd.to_numeric(present, errors="coerce")
+    return present[read.isna()].iloc[0]
 
 
 def _bound(number: float, column: Column, rounding: str) -> float:

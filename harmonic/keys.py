@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harmonic import env
-from harmonic.meaning import fit_meaning
+from harmonic.meaning import fit_meaning, metric_meaning
 from harmonic.seed import derive_seed
 from harmonic.store import stage_key
 from harmonic.table import Split, digest
@@ -56,7 +56,7 @@ def score_key(config: Config, metric_config: Any, metric: Any, split_digest: str
     return stage_key(
         "score",
         VERSIONS["score"],
-        metric=metric_config,
+        metric=metric_meaning(metric_config),
         split=split_digest,
         synthetic=synthetic_digest,
         fit=fit,

@@ -5,6 +5,8 @@ from typing import Any
 
 CAME_LATER = ("budget", "max_minutes", "neighbour_search", "least_read")
 """Options of methods that are None unless they are set."""
+CHECKPOINT_MINUTES = 2.0
+"""The default, which stands in the keys of scores that were made before it was known to mean nothing."""
 
 
 def fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,6 +21,13 @@ def fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
     if "model" in meaning:
         meaning["model"] = model_meaning(meaning["model"])
     return meaning
+
+
+def metric_meaning(metric: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a metric's configuration can change its scores: of one that has a trainer, not when that saves checkpoints."""
+    if "compute" not in metric:
+        return dict(metric)
+    return {**metric, "compute": {**metric["compute"], "checkpoint_minutes": CHECKPOINT_MINUTES}}
 
 
 def compute_meaning(compute: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 from harmonic.budget import Budget, check_budget, check_minutes
 from harmonic.codec import MAX_EXAMPLES, RowCodec, RowStyle, RowTexts, Segments, frequent_segments
 from harmonic.completion import Completion
+from harmonic.conditions import check_rules
 from harmonic.dependencies import Links
 from harmonic.distributed import place
 from harmonic.encoding import Encoder
@@ -358,8 +359,8 @@ class Harmonic:
         """
         self._check_fitted()
         schema = self.rewriting.schema
-        coerce(table, schema.with_holes, "the table")
         holes = table.isna().any(axis=1).to_numpy()
+        check_rules(coerce(table, schema.with_holes, "the table"), schema, "the table", holes)
         if not holes.any():
             return coerce(table, schema, "the table").set_axis(table.index)[list(table.columns)]
         drawn = self._complete(table[holes], "the table", seed, work_dir, empty=False)
@@ -379,8 +380,9 @@ class Harmonic:
             raise BadInput(f"known cells need decoding.form=valid, but it is {decoding.form}.")
         writer = self.writer(decoding, seed, empty=empty)
         source = self._source(writer, len(completion), seed, work_dir, empty=empty)
-        shown = completion.shown(source)
-        prompts = completion.prompts(source, shown)
+        read = completion.read(source)
+        shown = completion.shown(read, source)
+        prompts = completion.prompts(read, source, shown)
         generation = complete_rows(writer, prompts, self.read_row, len(shown), compute=self.compute, work_dir=work_dir)
         self.prompt_rows, self.prompt_drawn = prompter.train_rows(list(shown), source), None
         return completion.whole(self._table(Pass(generation)))

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harmonic.errors import BadInput, check_choice, check_count
+from harmonic.errors import BadInput, check_bool, check_choice, check_count
 from harmonic.lm.decoding import Decoding
 from harmonic.rejection import FOLDS
 
@@ -45,6 +45,7 @@ class Sampling:
     def __post_init__(self) -> None:
         check_choice("method.sampling.prompts", self.prompts, Prompts)
         check_choice("method.sampling.engine", self.engine, Engine)
+        check_bool("method.sampling.wrapped", self.wrapped)
         check_count("method.sampling.draft_rows", self.draft_rows, 2)
         check_count("method.sampling.trial_rows", self.trial_rows, FOLDS)
         if self.keep not in (None, "auto") and not (isinstance(self.keep, float) and 0 < self.keep < 1):

@@ -111,7 +111,7 @@ class Column:
         if self.kind in DISCRETE_KINDS:
             if text not in self.categories:
                 raise ValueError("unknown category")
-            return self._as_stored(text)
+            return self.stored(text)
         if self.kind == "text":
             return text
         if self.kind == "datetime":
@@ -130,9 +130,10 @@ class Column:
         if len(text.partition(".")[2]) > self.places:
             raise ValueError("too many decimal places")
         self._check_range(float(text))
-        return self._as_stored(text)
+        return self.stored(text)
 
-    def _as_stored(self, text: str) -> Cell:
+    def stored(self, text: str) -> Cell:
+        """The value that a category's or a number's text is stored as."""
         if self.dtype == "bool":
             return text == "True"
         if self.dtype == "int64":

@@ -97,7 +97,7 @@ def _coerce_column(values: pd.Series, column: Column, source: str) -> pd.Series:
         cure = "move a row with it into train, or list the column's categories in the data set's YAML"
         known = texts.isin(column.categories) | empty
         _refuse(~known, values, column, source, f"a category that train does not have: {cure}")
-        return texts.map(column._as_stored, na_action="ignore")
+        return texts.map(column.stored, na_action="ignore")
     numbers = pd.to_numeric(values, errors="coerce")
     _refuse(numbers.isna() & ~empty | np.isinf(numbers.fillna(0.0)), values, column, source, "no finite number")
     if column.kind == "integer":
@@ -126,8 +126,10 @@ def _refuse(bad: pd.Series, values: pd.Series, column: Column, source: str, foun
 
 def save_table(table: pd.DataFrame, folder: Path, schema: Schema | None = None) -> None:
     """Write table.csv and schema.json into a folder; the schema is the table's own unless another is given."""
-    table.to_csv(folder / "table.csv", index=False)
-    save_schema(schema or schema_of(table), folder)
+    schema = schema or schema_of(table)
+    whole = {column.name: "Int64" for column in schema.columns if column.kind == "integer" and column.stored_as_number}
+    table.astype(whole).to_csv(folder / "table.csv", index=False)  # 7 beside an empty cell, not 7.0
+    save_schema(schema, folder)
 
 
 def save_schema(schema: Schema, folder: Path) -> None:

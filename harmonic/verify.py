@@ -76,7 +76,7 @@ class _Unfitted:
         self._method = method
 
     def __getattr__(self, name: str) -> Any:
-        if not hasattr(self._method, name):
+        if name.startswith("_") or not hasattr(self._method, name):  # a copy has no method yet, and asks for its own state
             raise AttributeError(name)
         raise _AsksGenerator
 
@@ -117,7 +117,8 @@ def choose(root: Path, names: Mapping[str, str]) -> list[tuple[Path, Record]]:
 
     Args:
         root: the folder.
-        names: for each of dataset, method, model and seed those that are wanted, with commas between them; all without.
+        names: for each of dataset, method, model and seed those that are wanted, with commas between them; all without. Of
+            metrics, those that one of the records must have.
 
     Raises:
         BadInput: a name that no record has, or no record that is left.
@@ -130,6 +131,10 @@ def choose(root: Path, names: Mapping[str, str]) -> list[tuple[Path, Record]]:
         if unknown:
             raise BadInput(f"{part} must be one of {', '.join(known)} under {root}, but is {min(unknown)!r}: correct it.")
         chosen = [(path, record) for path, record in chosen if not wanted or str(getattr(record.cell, part)) in wanted]
+    scored = sorted({name for _, record in chosen for name in record.scores})
+    unknown = set(filter(None, names.get("metrics", "").split(","))) - set(scored)
+    if unknown:
+        raise BadInput(f"metrics must be of {', '.join(scored)} under {root}, but has {min(unknown)!r}: correct it.")
     chosen = [(path, record) for path, record in chosen if "synthetic" in record.digests]
     if not chosen:
         raise BadInput(f"{root} must hold records of rows that were scored, but holds none: run `python run.py` first.")
@@ -173,6 +178,8 @@ def _from_rows(record: Record, folder: Path, data_dir: str, wanted: dict[str, An
             yield name, "it asks the generator: from=seeds"
         except BadInput as error:
             yield name, str(error)
+        except Exception as error:  # a defect of this one takes nothing from the others
+            yield name, f"it failed ({str(error) or type(error).__name__})"
 
 
 def _again(record: Record, config: dict[str, Any], wanted: dict[str, Any], cache_dir: Path) -> Iterator[Any]:

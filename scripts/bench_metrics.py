@@ -47,7 +47,7 @@ from harmonic.metrics.utility_published import PublishedMachineLearningEfficacy
 from harmonic.metrics.validity import Validity
 from harmonic.report.tables import HOLE, to_markdown
 from harmonic.seed import derive_seed
-from harmonic.store import write_atomically
+from harmonic.store import check_writable, write_atomically
 from harmonic.table import Split
 
 DEFAULTS = {"dataset": "", "metrics": "", "threads": 1, "seed": 0, "out": "results/bench"}
@@ -97,8 +97,9 @@ def main(arguments: list[str]) -> int:
         unknown = sorted(set(chosen) - {*METRICS, *LIBRARIES})
         if unknown:
             raise BadInput(f"metrics must name some of {', '.join([*METRICS, *LIBRARIES])}, but names {', '.join(unknown)}.")
+        check_writable("out", Path(options["out"]))
         env.set_threads(options["threads"])
-        file = Path(options["out"]) / f"metrics_{options['dataset']}.json"
+        file = Path(options["out"]) / f"metrics_{Path(options['dataset']).stem}.json"
         measure(options["dataset"], chosen, options["seed"], options["threads"], file)
     except BadInput as error:
         print(f"bench_metrics.py: {error}", file=sys.stderr)
@@ -242,11 +243,11 @@ LIBRARIES: dict[str, Callable[[Split, pd.DataFrame], dict[str, Any]]] = {
 def to_page(found: dict[str, Any]) -> str:
     """The table, with how it was made."""
     rows, machine, figures = found["rows"], found["env"], found["figures"]
+    commits = ", ".join(sorted({one["commit"] or "unknown" for one in figures.values()}))
     intro = (
         f"`python scripts/bench_metrics.py dataset={found['dataset']}`: {rows['train']} synthetic rows against "
         f"{rows['train']} train and {rows['test']} test rows, {machine['threads']} thread of {machine['device']}, "
-        f"commits {', '.join(sorted({one['commit'] for one in figures.values()}))}. Peak memory is that of the process, "
-        "libraries and tables included."
+        f"commits {commits}. Peak memory is that of the process, libraries and tables included."
     )
     lines = [
         {"metric": name, "seconds": HOLE, "peak MB": HOLE, "": one["error"]}
@@ -272,4 +273,4 @@ def _note(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(interruptible(main))
+    sys.exit(interruptible(main, "what was measured is written"))

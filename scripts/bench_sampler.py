@@ -24,8 +24,9 @@ import numpy as np
 
 from harmonic import env
 from harmonic.arguments import interruptible, read_arguments
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_count
 from harmonic.seed import derive_seed
+from harmonic.store import check_writable
 
 DEFAULTS = {
     "dataset": "",
@@ -47,6 +48,9 @@ def main(arguments: list[str]) -> int:
     """Measure; a wrong argument or data set is one line and exit status 1."""
     try:
         options = read_arguments(arguments, DEFAULTS, ["dataset"])
+        for name in ("steps", "rows", "batch_size", "repeats"):
+            check_count(name, options[name], 1)
+        check_writable("out", Path(options["out"]))
         env.set_threads(options["threads"])
         named = ("dataset", "model", "steps", "rows", "batch_size", "repeats", "seed")
         result = measure(**{name: options[name] for name in named})
@@ -55,8 +59,7 @@ def main(arguments: list[str]) -> int:
         return 1
     which = "" if options["model"] == "base" else f"_{Path(options['model']).name}"
     suffix = "_gpu" if env.device_kind() == "cuda" else ""
-    file = Path(options["out"]) / f"sampler_{options['dataset']}{which}{suffix}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = Path(options["out"]) / f"sampler_{Path(options['dataset']).stem}{which}{suffix}.json"
     file.write_text(json.dumps(result, indent=1) + "\n")
     print(file)
     for name, figures in result["systems"].items():

@@ -32,7 +32,7 @@ from harmonic import env
 from harmonic.arguments import interruptible, read_arguments
 from harmonic.costs import measured
 from harmonic.errors import BadInput, check_at_least
-from harmonic.store import write_atomically
+from harmonic.store import check_writable, write_atomically
 
 DEFAULTS = {"rows": 0, "threads": 2, "queries": 500, "batches": 200, "seed": 0, "out": "results/bench"}
 FACTORS = 4
@@ -47,13 +47,13 @@ def main(arguments: list[str]) -> int:
         for name in ("queries", "batches"):
             check_at_least(name, options[name], 1)
         check_at_least("rows", options["rows"], 2000)
+        check_writable("out", Path(options["out"]))
         env.set_threads(options["threads"])
         found = measure(options["rows"], options["queries"], options["batches"], options["seed"])
     except BadInput as error:
         print(f"bench_scale.py: {error}", file=sys.stderr)
         return 1
     file = Path(options["out"]) / f"scale_{options['rows']}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(found, indent=1) + "\n")
     spent, recall = found["every_row"]["seconds"], found["recall"]["mean"]
     print(f"{file}: {spent:.0f} s over every row, {found['peak_memory_mb']:.0f} MB, recall {recall:.3f}")

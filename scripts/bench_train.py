@@ -33,7 +33,8 @@ import numpy as np
 
 from harmonic import env
 from harmonic.arguments import interruptible, read_arguments
-from harmonic.errors import BadInput, check_at_least, check_choice
+from harmonic.errors import BadInput, check_at_least, check_choice, check_count
+from harmonic.store import check_writable
 
 DEFAULTS = {
     "dataset": "",
@@ -60,6 +61,9 @@ def main(arguments: list[str]) -> int:
     """Measure; a wrong argument or data set is one line and exit status 1."""
     try:
         options = read_arguments(arguments, DEFAULTS, ["dataset"])
+        for name in ("rows", "repeats"):
+            check_count(name, options[name], 1)
+        check_writable("out", Path(options["out"]))
         env.set_threads(options["threads"])
         sizes = {"num_hidden_layers": options["layers"]} if options["layers"] else {}
         named = ("dataset", "model", "rows", "repeats", "batch_size", "seed", "checkpointing")
@@ -68,8 +72,7 @@ def main(arguments: list[str]) -> int:
         print(f"bench_train.py: {error}", file=sys.stderr)
         return 1
     suffix = "_gpu" if env.device_kind() == "cuda" else ""
-    file = Path(options["out"]) / f"train_{options['dataset']}_{options['model']}{suffix}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = Path(options["out"]) / f"train_{Path(options['dataset']).stem}_{options['model']}{suffix}.json"
     file.write_text(json.dumps(result, indent=1) + "\n")
     print(file)
     print(f"  bound    {result['bound']['flops_per_s'] / 1e12:8.2f} TFLOP/s")

@@ -3,13 +3,14 @@
     python scripts/evaluate_base.py dataset=diabetes [model=base] [fine_tune=true] [rows=500] [seed=0] [threads=1]
                                     [out=results/base]
 
-Writes <out>/<dataset>.json: bits per cell of test rows, over all columns and by column, without fine-tuning for k = 0, 1, 3,
-5, 8 real neighbours and after fine-tuning on such instructions by a recipe of its own, beside the yardsticks of
-`harmonic.metrics.yardsticks` (both of numbers as the method writes them, `harmonic.rewriting`); the same under the sampler's
-masks, as rows are drawn (mixed with one part in a thousand of the likelihood without, so that a value beyond train's domain,
-which they forbid, is not infinitely wrong; the yardsticks know the domain in the same way); and the share of rows that obey
-the schema when the model writes them freely, keys and all. dataset=prior takes tables of the prior that pre-training never
-drew. A model is the shipped one or a folder that scripts/pretrain_base.py wrote.
+Writes <out>/<dataset>.json, of another model <out>/<dataset>_<model>.json: bits per cell of test rows, over all columns and
+by column, without fine-tuning for k = 0, 1, 3, 5, 8 real neighbours and after fine-tuning on such instructions by a recipe
+of its own, beside the yardsticks of `harmonic.metrics.yardsticks` (both of numbers as the method writes them,
+`harmonic.rewriting`); the same under the sampler's masks, as rows are drawn (mixed with one part in a thousand of the
+likelihood without, so that a value beyond train's domain, which they forbid, is not infinitely wrong; the yardsticks know
+the domain in the same way); and the share of rows that obey the schema when the model writes them freely, keys and all.
+dataset=prior takes tables of the prior that pre-training never drew. A model is the shipped one or a folder that
+scripts/pretrain_base.py wrote.
 """
 
 import itertools
@@ -24,7 +25,8 @@ import numpy as np
 
 from harmonic import env
 from harmonic.arguments import interruptible, read_arguments
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_count
+from harmonic.store import check_writable
 
 DEFAULTS = {
     "dataset": "",
@@ -61,13 +63,15 @@ def main(arguments: list[str]) -> int:
     """Evaluate; a wrong argument or data set is one line and exit status 1."""
     try:
         options = read_arguments(arguments, DEFAULTS, ["dataset"])
+        check_count("rows", options["rows"], PRIOR_TABLES if options["dataset"] == "prior" else 1)
+        check_writable("out", Path(options["out"]))
         env.set_threads(options["threads"])
         result = evaluate(**{name: options[name] for name in ("dataset", "model", "rows", "seed", "fine_tune")})
     except BadInput as error:
         print(f"evaluate_base.py: {error}", file=sys.stderr)
         return 1
-    file = Path(options["out"]) / f"{options['dataset']}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    which = "" if options["model"] == "base" else f"_{Path(options['model']).name}"
+    file = Path(options["out"]) / f"{Path(options['dataset']).stem}{which}.json"
     file.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{file}\n" + "\n".join(f"  {name:<22} {value:.3f}" for name, value in result["bits_per_cell"].items()))
     print("\n".join(f"  valid, {name:<15} {value:.3f}" for name, value in result["validity"].items()))

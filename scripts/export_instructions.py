@@ -15,7 +15,7 @@ import yaml
 
 from harmonic.arguments import read_arguments
 from harmonic.datasets import load_dataset
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_name
 from harmonic.method import Harmonic
 from harmonic.sampling import Sampling
 
@@ -38,11 +38,12 @@ def main(arguments: list[str]) -> int:
 
 def export(dataset: str, method: str, what: str, seed: int) -> list[dict[str, object]]:
     """The lines for one data set; raises BadInput for a name there is not."""
+    check_name("method", method)
     file = Path(__file__).parent.parent / "conf" / "method" / f"{method}.yaml"
     if not file.is_file():
         raise BadInput(f"method must name a YAML of conf/method, but there is no {method}.yaml there.")
     config = yaml.safe_load(file.read_text())
-    if config["_target_"] != "harmonic.method.Harmonic" or what not in ("training", "sampling"):
+    if config.get("_target_") != "harmonic.method.Harmonic" or what not in ("training", "sampling"):
         raise BadInput(f"method must build a Harmonic and what be training or sampling; found {method} and {what}.")
     sampling = Sampling(prompts=config["sampling"]["prompts"])
     harmonic = Harmonic(sampling=sampling, **{name: config[name] for name in FIT_OPTIONS})

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from harmonic.lm.base import FOLDER
+from harmonic.lm.load import BASE
 from harmonic.report.card import model_card
 
 EVALUATIONS = Path("results/base")
@@ -14,14 +15,16 @@ EVALUATIONS = Path("results/base")
 def main() -> int:
     """Write README.md beside the weights; exit status 1 where there is nothing to write it from."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    files = sorted(EVALUATIONS.glob("*.json"))
-    if not files:
-        print(f"{EVALUATIONS} must hold evaluations, but holds none: run scripts/evaluate_base.py.", file=sys.stderr)
+    weights = BASE.digest_inputs()["model.safetensors"]
+    found = [json.loads(file.read_text()) for file in sorted(EVALUATIONS.glob("*.json"))]
+    evaluations = [one for one in found if one["digests"]["model.safetensors"] == weights]
+    if not evaluations:
+        print(f"{EVALUATIONS} has no evaluation of these weights: run scripts/evaluate_base.py.", file=sys.stderr)
         return 1
     card = FOLDER / "README.md"
     size_mb = sum(file.stat().st_size for file in FOLDER.iterdir() if file != card) / 1e6
     training = json.loads((FOLDER / "training.json").read_text())
-    card.write_text(model_card(training, [json.loads(file.read_text()) for file in files], size_mb))
+    card.write_text(model_card(training, evaluations, size_mb))
     print(card.relative_to(Path.cwd()) if card.is_relative_to(Path.cwd()) else card)
     return 0
 

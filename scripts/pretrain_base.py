@@ -15,7 +15,8 @@ from typing import Any
 
 from harmonic import env
 from harmonic.arguments import read_arguments
-from harmonic.errors import BadInput
+from harmonic.errors import BadInput, check_count
+from harmonic.store import check_writable
 
 OWN = {
     "out": "",
@@ -27,19 +28,24 @@ OWN = {
     "checkpoint_minutes": 2.0,
 }
 
+COUNTS = ("workers", "hidden_size", "layers", "heads", "mlp_size", "vocab_size", "slots", "tokenizer_tables", "context")
+"""Options that must be at least 1."""
+
 
 def main(arguments: list[str]) -> int:
     """Train; a wrong argument is one line and exit status 1."""
-    own = [argument for argument in arguments if argument.partition("=")[0] in OWN]
     try:
-        options = read_arguments(own, OWN, ["out"])
-        env.set_threads(options["threads"])
+        threads = [argument for argument in arguments if argument.startswith("threads=")]
+        env.set_threads(read_arguments(threads, OWN)["threads"])  # before torch is imported
         from harmonic.lm.base.pretrain import Recipe, pretrain
         from harmonic.training import Compute
 
         plain = {field.name: getattr(Recipe(), field.name) for field in fields(Recipe) if field.name != "phases"}
-        rest = [argument for argument in arguments if argument not in own]
-        recipe = replace(Recipe(), **read_arguments(rest, plain))
+        options = read_arguments(arguments, {**OWN, **plain}, ["out"])
+        check_writable("out", Path(options["out"]))
+        for name in COUNTS:
+            check_count(name, options[name], 1)
+        recipe = replace(Recipe(), **{name: options[name] for name in plain})
         if options["steps"]:
             recipe = _shortened(recipe, options["steps"])
         compute = Compute(options["accelerator"], options["precision"], options["checkpoint_minutes"])

@@ -11,6 +11,14 @@ DCR = {"_target_": "harmonic.metrics.distance.DistanceToClosestRecord"}
 NRS = {"_target_": "harmonic.metrics.distance.NewRowSynthesis"}
 
 
+class Failing:
+    """A metric with a defect of its own."""
+
+    def __call__(self, *tables: Any, **settings: Any) -> dict[str, float]:
+        """What no user causes."""
+        raise RuntimeError("a defect")
+
+
 def write_csv(path: Path, sizes: int = 90) -> Path:
     """A number of so many values, a category, and a target of two classes; `path`."""
     rng = np.random.default_rng(0)

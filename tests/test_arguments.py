@@ -55,4 +55,6 @@ def test_a_ctrl_c_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["scripts/bench.py", "rows=3"])
     assert interruptible(stopped) == 130
     assert capsys.readouterr().err == "\nbench.py: interrupted, nothing is written\n"
+    assert interruptible(stopped, "what was measured is written") == 130
+    assert capsys.readouterr().err == "\nbench.py: interrupted, what was measured is written\n"
     assert interruptible(lambda arguments: len(arguments)) == 1

@@ -208,8 +208,17 @@ def test_a_model_folder_without_a_tokenizer(command, csv, tmp_path, tiny_model):
         (("dataset=wine", "method=copy", "threads=many"), ("threads", "many")),
         (("dataset=wine", "method=copy", "threads=0"), ("threads", "0")),
         (("dataset=wine", "method=copy", "metrics=null"), ("Config group override", "[] is none")),
+        (("dataset=wine", "method=copy", "dry_run=no"), ("dry_run", "true or false", "'no'")),
+        (("dataset=wine", "method=copy", "isolate=maybe"), ("isolate", "'maybe'")),
+        (("dataset=wine", "method=copy", "references=copy"), ("references", "'copy'")),
+        (("dataset=wine", "method=copy", "cache_dir=null"), ("cache_dir", "a folder", "None")),
+        (("dataset=[]", "method=copy"), ("dataset", "None")),
+        (("dataset=wine", "method=shuffled_target", "label=copy"), ("label", "'copy'", "references=null")),
     ],
-    ids=["group", "choice", "option", "missing path", "syntax", "type", "no threads", "no metrics"],
+    ids=[
+        *("group", "choice", "option", "missing path", "syntax", "type", "no threads", "no metrics"),
+        *("no boolean", "neither", "a word", "no folder", "no data", "a reference's name"),
+    ],
 )
 def test_unknown_overrides(command, tmp_path, own, words):
     """Oracle: the rule; a misspelt option must never be run as if it were not there."""
@@ -240,6 +249,16 @@ def test_a_budget_for_a_whole_sweep(process, csv, tmp_path):
 def test_an_unknown_option_that_is_added_with_a_plus(command, tmp_path):
     """Oracle: the rule; the constructor refuses what no YAML lists."""
     check_mistake(command("dataset=wine", "method=smote", "+method.kk=3"), "kk")
+
+
+def test_no_credential_of_a_models_address_is_written_down(command, csv, tmp_path):
+    """Oracle: every byte that the command leaves and says."""
+    path = "https://joe:hf_0123456789@example.org/model"
+    answer = command("dataset=csv", f"dataset.path={csv}", "method=harmonic", "model=gpt2", f"model.path='{path}'")
+    assert answer[0] == 1
+    assert "https://***@example.org/model" in answer[1] + answer[2]
+    for content in (*answer[1:], *(file.read_text(errors="replace") for file in tmp_path.rglob("*") if file.is_file())):
+        assert "hf_0123456789" not in content
 
 
 def test_a_label_names_the_record(command, tmp_path):

@@ -1,5 +1,7 @@
 """Rows with known cells. Oracles: the known cells, the schema, the orders asked for, the class of the examples."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -158,6 +160,22 @@ def test_what_cannot_be_is_refused(learnt, given, fault):
     frame = pd.DataFrame(given)
     with pytest.raises(BadInput, match=fault):
         learnt.sample(len(frame), seed=0, conditions=frame)
+
+
+def test_what_breaks_a_rule_is_refused_before_any_row_is_written(quick_harmonic, easy_table, easy_schema, monkeypatch):
+    """Oracle: the rule: the row as the user counts it; a row of which too little is known is none of these."""
+    ruled = dataclasses.replace(easy_schema, constraints=("rate < size",))
+    ruled_table = attach(easy_table.copy(), ruled)
+    harmonic = quick_harmonic(steps=1).start(ruled_table, 0)
+    monkeypatch.setattr("harmonic.method.complete_rows", lambda *_, **__: pytest.fail("rows were written"))
+    given = pd.DataFrame({"size": [20, 20, 20], "rate": [None, 1.5, 40.0]})
+    with pytest.raises(BadInput, match="conditions, row 3, must obey 'rate < size', but breaks it"):
+        harmonic.sample(3, seed=0, conditions=given)
+    holed = easy_table.astype(object)
+    holed.loc[5, ["size", "rate", "label"]] = [20, 40.0, None]
+    holed.loc[4, ["size", "rate"]] = [20, 40.0]
+    with pytest.raises(BadInput, match="the table, row 6, must obey"):
+        harmonic.impute(holed, seed=0)
 
 
 def test_counts_and_forms_must_fit(learnt, quick_harmonic, tmp_path):

@@ -252,6 +252,8 @@ def test_unknown_name(one_sentence):
         ("x,y\ncafé,1\n".encode("latin-1"), ("UTF-8", "0xe9")),
         ("x,y\n1,2\n".encode("utf-16"), ("UTF-8",)),
         (b"x,y\n1,2\n1,2,3\n", ("equal length", "line 3, saw 3")),
+        (b'y,a,b\n"p\nq",7,1\n\nr,8\n', ("equal length", "row 2 has 2 of 3")),
+        (b"NA,y,NA\n1,2,3\n", ("'NA'", "twice")),
         (b"x,y\n1,2,3\n4,5,6\n", ("longer than its header",)),
         (b'x,y\n"1,2\n', ("EOF inside string",)),
         (b"x,y,x\n1,2,3\n", ("'x'", "twice", "rename")),
@@ -289,6 +291,11 @@ def test_a_folder_in_place_of_a_file(tmp_path, one_sentence):
         ({}, {"columns": {"sice": "integer"}}, ("dataset.columns", "'sice'")),
         ({"size": [2**63 + 7, 1, 2] * 20}, {}, ("column 'size'", f"up to {2**63 - 1}", f"holds {2**63 + 7}")),
         ({"size": [2**53 + 1, 1, 2] * 20}, {}, ("column 'size'", f"up to {2**53}", f"of size {2**53 + 1}")),
+        ({"size": [10.0**17, 1.0, None] * 20}, {}, ("column 'size'", f"up to {2**53}", f"of size {10**17}")),
+        ({}, {"drop": "size"}, ("dataset.drop", "a list", "'size'")),
+        ({}, {"constraints": 5}, ("dataset.constraints", "a list", "5")),
+        ({}, {"columns": "size"}, ("dataset.columns", "'size'")),
+        ({"size": ["2", "1,000", "3"] * 20}, {"columns": {"size": "integer"}}, ("column 'size'", "found '1,000'")),
         ({"size": [1e-14, 2e-14, 3e-14] * 20}, {}, ("column 'size'", "first 10 decimal places", "smaller unit")),
     ],
 )
@@ -336,13 +343,17 @@ def test_later_files_are_read_as_the_first_one_says(tmp_path):
     assert read_csv(tmp_path / "test.csv")["colour"].isna().sum() == 20
 
 
-def test_codes_keep_their_zeros(tmp_path):
+def test_codes_keep_their_zeros_and_signs(tmp_path):
     """Oracle: the file; 0, 0.5 and -01 are no codes."""
     zips = ["01004", "10001", "99999"] * 20
     write(tmp_path / "mine.csv", zip=zips, whole=[0, 1, 2] * 20, part=[0.5, 0.25, 1.0] * 20)
     frame = read_csv(tmp_path / "mine.csv")
     assert frame["zip"].tolist() == zips
     assert (frame["whole"].dtype, frame["part"].dtype) == ("int64", "float64")
+    telephones, lots = ["+4917", "+4918", "+4919"] * 20, ["1E0", "2E3", "4E3"] * 20
+    write(tmp_path / "more.csv", telephone=telephones, lot=lots, tiny=[1e-05, 2e-7, 1.5] * 20)
+    more = read_csv(tmp_path / "more.csv")
+    assert (more["telephone"].tolist(), more["lot"].tolist(), more["tiny"].dtype) == (telephones, lots, "float64")
     split = File(str(tmp_path / "mine.csv"), target="y").load(0)
     assert split.schema["zip"].categories == ("01004", "10001", "99999")
     split.test.to_csv(tmp_path / "test.csv", index=False)

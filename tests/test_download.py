@@ -5,6 +5,8 @@ import hashlib
 import http.server
 import importlib.util
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import train_test_split
 
+from harmonic.datasets import Folder
 from harmonic.download import (
     CALIFORNIA_COLUMNS,
     UCI,
@@ -238,3 +241,21 @@ def test_the_script_prints_folder_and_digests(script, tmp_path, capsys):
     assert out[0] == str(tmp_path / "german")
     assert [line.split()[0] for line in out[1:]] == ["train.csv", "val.csv", "test.csv"]
     assert out[3].split()[-1] == rows_digest(pd.read_csv(tmp_path / "german" / "test.csv"))
+
+
+def test_two_that_want_the_same_rows_download_them_once(tmp_path, monkeypatch):
+    """Oracle: the number of downloads, and the rows both have."""
+    calls = []
+
+    def slow(source, folder, task):
+        calls.append(folder)
+        time.sleep(0.3)
+        download_into(made(100)[0], folder, task)
+
+    monkeypatch.setattr("harmonic.datasets.download_into", slow)
+    source = made(100)[0]
+    sets = [Folder("made", str(tmp_path), "y", "binary", download=source) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda one: one.load(0), sets)
+    assert len(calls) == 1
+    assert first.digest == second.digest

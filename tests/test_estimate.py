@@ -16,9 +16,9 @@ from harmonic.errors import BadInput
 from harmonic.estimate import cell as estimate
 from harmonic.estimate import workload
 from harmonic.estimate.cell import estimate_cell
-from harmonic.estimate.precedents import Job, forecast
+from harmonic.estimate.precedents import Job, fit_precedents, forecast
 from harmonic.lm.module import FineTuning
-from harmonic.record import Record, read_all
+from harmonic.record import Cell, Record, read_all
 from harmonic.report.estimates import show
 from harmonic.seed import derive_seed
 from tests import cells
@@ -215,7 +215,13 @@ def job(dataset="mine", columns=10, rows=100, **changes):
         ),
         (job(batches=40, tokens=1e4), [job(batches=40, seconds=3.0)], (3, 3), "record of mine"),
         (job(batches=40, tokens=1e4), [job(batches=10, seconds=3.0)], (12, 12), "record of mine, by batches"),
-        (job(rows=200, tokens=1e4), [job(seconds=3.0)], (6, 6), "record of mine, by rows"),
+        (
+            job(rows=200, tokens=1e4),
+            [job(seconds=3.0, tokens_per_s=500.0), job("b", seconds=1.0, tokens_per_s=400.0)],
+            (20, 20),
+            "record of mine, by tokens",
+        ),
+        (job(rows=200, tokens=1e4), [job(seconds=3.0)], None, None),
         (
             job("new", batches=40, tokens=1e4),
             [job(batches=10, seconds=3.0, tokens_per_s=500.0), job("b", seconds=1.0, tokens_per_s=400.0)],
@@ -231,6 +237,25 @@ def test_how_records_are_scaled(wanted, known, seconds, source):
     found = forecast(wanted, known)
     assert (found and (found.low, found.high)) == seconds
     assert (found and found.source) == source
+
+
+def test_another_budget_is_no_precedent_where_batches_are_not_counted():
+    """Oracle: the rule: a HARMONIC's batches are known and scaled; how long GReaT trains is its budget's affair."""
+    recorded = Record(
+        cell=Cell("mine", "any", "base", 0, "key"),
+        status="done",
+        fit={"batches_done": 10},
+        costs={"time_fit_s": 5.0},
+        data={"hygiene": {"rows": {"train": 9}}, "schema": {"columns": [1, 2]}},
+        env={"device": "cpu"},
+    )
+    for target, found in (("baselines.great.Great", 0), ("harmonic.method.Harmonic", 1)):
+        method = {"_target_": target, "model": {"path": "base", "training": {"max_steps": 9}}, "budget": None}
+        record = replace(recorded, config={"method": method})
+        assert len(fit_precedents([record], method)) == 1
+        assert len(fit_precedents([record], {**method, "budget": "smoke"})) == found
+        longer = {**method, "model": {"path": "base", "training": {"max_steps": 99}}}
+        assert len(fit_precedents([record], longer)) == found
 
 
 def test_a_limit_of_minutes_ends_the_fit(cell):

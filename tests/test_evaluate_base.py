@@ -35,6 +35,8 @@ def test_a_bundled_table(tmp_path):
         ((), "dataset="),
         (("dataset=nosuch",), "nosuch"),
         (("dataset=wine", "model=no/such/model"), "no/such/model"),
+        (("dataset=wine", "rows=0"), "rows must be a whole number of at least 1"),
+        (("dataset=wine", "out=/proc/nowhere"), "out=/proc/nowhere"),
     ],
 )
 def test_wrong_arguments(arguments, word, tmp_path, monkeypatch):
@@ -44,4 +46,4 @@ def test_wrong_arguments(arguments, word, tmp_path, monkeypatch):
     assert done.returncode == 1
     assert word in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

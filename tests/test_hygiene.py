@@ -48,6 +48,11 @@ def test_findings_are_those_put_in(odd):
         "empty_cells": {"wage": 100 + 1 + 3},
         "empty_gives_target": ["wage"],
         "numbers_as_texts": {},
+        "dates_as_texts": {},
+        "many_valued": {},
+        "rare_categories": {},
+        "wide_ranges": [],
+        "cut_places": [],
     }
 
 
@@ -105,6 +110,48 @@ def test_numbers_that_one_cell_makes_texts():
     assert (
         "numbers taken for texts because of such cells (empty or rewrite them?): age '?', price '$0,000.50', share '0.0 %'"
     ) in summarise(findings)
+
+
+def test_what_may_be_written_as_it_stands():
+    """Oracle: by hand: an identifier of two rows each, a town of two rows, dates in a form of their own; no key, no date."""
+    n = 300
+    frame = pd.DataFrame(
+        {
+            "patient": [f"P{i // 2:03}" for i in range(n)],
+            "town": ["Ghent"] * 2 + ["Bruges", "Ostend"] * (n // 2 - 1),
+            "seen": [f"{1 + i % 28:02}.03.2024 04:15" for i in range(n)],
+            "lot": [f"3-{i % 9}" for i in range(n)],
+            "y": [0, 1] * (n // 2),
+        }
+    )
+    findings = inspect(split_of(frame, frame[:0], frame[:0]))
+    assert findings["many_valued"] == {"patient": 150}
+    assert findings["rare_categories"] == {"patient": 150, "town": 1}
+    assert findings["dates_as_texts"] == {"seen": "01.03.2024 04:15"}
+    said = summarise(findings)
+    assert "texts of many values, each of which may be written as it stands (dataset.drop it?): patient (150 values)" in said
+    assert "categories of fewer than 5 train rows, which may be written: patient (150), town (1)" in said
+    assert [line for line in said if "datetime_format" in line and "seen '01.03.2024 04:15'" in line]
+
+
+def test_numbers_that_spoil_distances_or_lose_digits():
+    """Oracle: by hand: one code for unknown among ages; more than ten decimal places; heavy tails are no code."""
+    rng = np.random.default_rng(0)
+    n = 1000
+    frame = pd.DataFrame(
+        {
+            "age": [999_999, *rng.integers(18, 90, n - 1)],
+            "pay": rng.lognormal(8, 1, n).round(2),
+            "gain": [0] * (n - 3) + [5, 5, 99_999],
+            "raw": rng.normal(size=n),
+            "y": [0, 1] * (n // 2),
+        }
+    )
+    findings = inspect(split_of(frame, frame[:0], frame[:0]))
+    assert (findings["wide_ranges"], findings["cut_places"]) == (["age"], ["raw"])
+    said = summarise(findings)
+    assert "one value sets the scale of all distances (a code for unknown?): age" in said
+    assert "kept to 10 decimal places: raw" in said
 
 
 def test_copies_are_found_whatever_the_storage(mixed_frame):

@@ -12,6 +12,7 @@ LAYERS = {
     "words": (
         "errors",
         "seed",
+        "redaction",
         "schema",
         "table",
         "checks",

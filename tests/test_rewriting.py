@@ -11,6 +11,7 @@ from harmonic.codec import Unreadable
 from harmonic.errors import BadInput
 from harmonic.infer import infer_schema
 from harmonic.rewriting import Rewriting
+from harmonic.sampling import Sampling
 from harmonic.schema import Column, Schema, attach
 from harmonic.table import coerce
 
@@ -176,6 +177,23 @@ def test_known_cells_stay_what_they_were(learnt, known):
     rows = learnt.sample(12, seed=0, conditions=given)
     pd.testing.assert_frame_equal(rows[known], coerce_like(given, rows), check_dtype=False)
     assert (rows["end"] >= rows["start"]).all()
+
+
+def test_a_span_that_nothing_tells_is_nobodys(learnt, quick_harmonic, tmp_path, monkeypatch):
+    """Oracle: the draft, in which no cell is of train: a start that is missing is as far back as one of its rows says."""
+    learnt.save(tmp_path)
+    harmonic = quick_harmonic(sampling=Sampling(draft_rows=60)).load(tmp_path)
+    complete, seen = Rewriting.complete, []
+
+    def spy(self, rows, spans):
+        seen.extend(spans["end"])
+        return complete(self, rows, spans)
+
+    monkeypatch.setattr(Rewriting, "complete", spy)
+    harmonic.sample(20, seed=0, conditions=stays(seed=1)[["end"]].head(20))
+    assert len(seen) == 20
+    assert set(seen) <= set(harmonic._draft.source.rows["end"])
+    assert not set(seen) <= set(harmonic.train["end"])
 
 
 def coerce_like(given, rows):

@@ -111,7 +111,7 @@ def test_what_cannot_be_computed_is_said(check):
     """Oracle: by hand: a metric that fits the generator once more, and one whose class has moved since."""
 
     def change(record):
-        config = {**CANARIES, "numbers": [1], "canaries": 4, "references": 8}
+        config = {**CANARIES, "counts": [1], "per_count": 4, "candidates": 8}
         more = {"canaries": {"values": {}, "config": config}}
         gone = {"values": {}, "config": {"_target_": "harmonic.metrics.gone.Gone"}}
         return dataclasses.replace(record, scores={**record.scores, **more, "gone": gone})
@@ -120,7 +120,24 @@ def test_what_cannot_be_computed_is_said(check):
     assert found.holds
     reasons = {text.partition(":")[0]: text for text in found.unchecked}
     assert "harmonic.metrics.gone.Gone" in reasons["gone"]
-    assert "canaries" in reasons
+    assert "it asks the generator" in reasons["canaries"]
+
+
+def test_rows_are_checked_where_a_metric_copies_the_generator(check):
+    """Oracle: a metric that fails on its own takes nothing from the others."""
+
+    def change(record):
+        config = {**CANARIES, "counts": [1], "per_count": 4, "candidates": 8}
+        odd = {"values": {}, "config": {"_target_": "tests.cells.Failing"}}
+        more = {"canaries": {"values": {}, "config": config}, "odd": odd}
+        return dataclasses.replace(record, scores={**more, **record.scores})
+
+    found = check("rows", change)
+    assert found.same > 2
+    reasons = {text.partition(":")[0]: text for text in found.unchecked}
+    assert set(reasons) == {"canaries", "odd"}
+    assert "it asks the generator" in reasons["canaries"]
+    assert "it failed" in reasons["odd"]
 
 
 def test_metrics_by_name(check):
@@ -141,6 +158,9 @@ def test_the_command(tmp_path):
     wrong = call("method=cpoy")
     assert wrong.returncode == 2
     assert "method must be one of copy" in wrong.stderr
+    typo = call("from=rows", "metrics=nrs,ncr")
+    assert (typo.returncode, typo.stdout) == (2, "")
+    assert "metrics must be of dcr, nrs" in typo.stderr
     (path,) = (tmp_path / "runs").rglob("record.json")
     plain = json.loads(path.read_text())
     plain["scores"]["nrs"]["values"]["nrs"] = 0.5

@@ -23,9 +23,9 @@ from harmonic.estimate.precedents import (
 from harmonic.estimate.workload import PROBE_BYTES, Workload, workload
 from harmonic.keys import fit_key, sample_key, score_key
 from harmonic.lm.footprint import available_bytes
-from harmonic.lm.load import redact
 from harmonic.method import Harmonic
 from harmonic.record import Record
+from harmonic.redaction import redact
 from harmonic.report.estimates import Duration, Estimate, Stage, gigabytes, number
 from harmonic.seed import derive_seed
 from harmonic.store import Store

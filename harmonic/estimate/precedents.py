@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harmonic.meaning import compute_meaning, model_meaning
+from harmonic.meaning import compute_meaning, metric_meaning, model_meaning
 from harmonic.record import FILE, Record, read
 from harmonic.report.estimates import Duration
 
@@ -46,23 +46,23 @@ class Job:
 def forecast(job: Job, precedents: Sequence[Job]) -> Duration | None:
     """How long a stage will take by what others took, the nearest first; None where none can tell.
 
-    The same table and as many batches (rows, where none are known): as measured. Else, of a language model: the same table,
-    by batches or rows; other tables, by their tokens per second. Of others: the table of the most similar size, as it was
-    and by cells, since a method whose budget is steps does not grow with the rows.
+    The same table and as many batches (rows, where none are known): as measured. Else, where the work of a language model
+    is known: the same table, by batches in training and by tokens in writing, which is more than the rows that are asked
+    for; other tables, by tokens. Of others: the table of the most similar size, as it was and by cells, since a method whose
+    budget is steps does not grow with the rows.
     """
     there = [precedent for precedent in precedents if precedent.dataset == job.dataset]
     same = [p.seconds for p in there if p.units == job.units and p.seconds is not None]
     if same and job.units is not None:
         return Duration(min(same), max(same), f"record of {job.dataset}")
     if job.tokens is not None:
-        return _by_units(job, there) or _by_tokens(job, precedents)
+        return _by_batches(job, there) or _by_tokens(job, there) or _by_tokens(job, precedents)
     return _by_cells(job, precedents)
 
 
-def _by_units(job: Job, there: Sequence[Job]) -> Duration | None:
-    scaled = [p.seconds * job.units / p.units for p in there if p.seconds is not None and p.units and job.units]
-    what = "rows" if job.batches is None else "batches"
-    return Duration(min(scaled), max(scaled), f"record of {job.dataset}, by {what}") if scaled else None
+def _by_batches(job: Job, there: Sequence[Job]) -> Duration | None:
+    scaled = [p.seconds * job.batches / p.batches for p in there if p.seconds is not None and p.batches and job.batches]
+    return Duration(min(scaled), max(scaled), f"record of {job.dataset}, by batches") if scaled else None
 
 
 def _by_tokens(job: Job, precedents: Sequence[Job]) -> Duration | None:
@@ -94,7 +94,7 @@ def fit_precedents(records: Sequence[Record], method: Mapping[str, Any]) -> list
             record,
             "fit",
             record.data["hygiene"]["rows"]["train"],
-            batches=record.fit.get("batches_done") if "model" in method else None,
+            batches=record.fit.get("batches_done") if _class(method) == "Harmonic" else None,
         )
         for record in records
         if "time_fit_s" in record.costs and _fit_settings(record.config["method"]) == _fit_settings(method)
@@ -115,7 +115,7 @@ def score_precedents(records: Sequence[Record], name: str, metric: Any) -> list[
     found = []
     for record in records:
         score = record.scores.get(name)
-        if score is not None and score["config"] == metric:
+        if score is not None and metric_meaning(score["config"]) == metric_meaning(metric):
             device = score.get("device") or record.env["device"]
             rows = _written_rows(record)
             found.append(Job(record.cell.dataset, _columns(record), rows, device, seconds=score["time_s"]))
@@ -144,9 +144,10 @@ def _written_rows(record: Record) -> int:
 
 
 def _fit_settings(method: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a method's configuration says how fast it learns: all but how it samples and for how long it learns."""
+    """What of a method's configuration says how long it learns: all but how it samples and, of a HARMONIC, whose batches
+    are counted, for how long."""
     settings = {name: value for name, value in method.items() if value is not None and name != "sampling"}
-    if "model" not in settings:
+    if _class(settings) != "Harmonic":
         return _plain(settings)
     kept = {name: value for name, value in settings.items() if name not in ("budget", "max_minutes", "max_instructions")}
     model = dict(kept["model"])
@@ -165,9 +166,12 @@ def _sample_settings(method: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     """Less what costs no time: when checkpoints are saved, and where in the package a class lies."""
-    target = settings["_target_"].rpartition(".")[2]
-    plain = {**settings, "_target_": target, "compute": compute_meaning(settings.get("compute", {}))}
+    plain = {**settings, "_target_": _class(settings), "compute": compute_meaning(settings.get("compute", {}))}
     return {**plain, "model": model_meaning(plain["model"])} if "model" in plain else plain
+
+
+def _class(settings: Mapping[str, Any]) -> str:
+    return str(settings["_target_"]).rpartition(".")[2]
 
 
 def records_under(root: Path) -> list[Record]:

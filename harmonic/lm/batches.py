@@ -10,7 +10,7 @@ import torch
 
 from harmonic.budget import Budget
 from harmonic.codec import Instruction
-from harmonic.errors import BadInput, check_at_least, check_choice, check_count
+from harmonic.errors import BadInput, check_at_least, check_bool, check_choice, check_count
 from harmonic.lm.segments import SegmentEncoder, pad_right
 from harmonic.seed import derive_seed
 
@@ -50,6 +50,7 @@ class Training:
 
     def __post_init__(self) -> None:
         check_choice("model.training.loss_on", self.loss_on, LossOn)
+        check_bool("model.training.gradient_checkpointing", self.gradient_checkpointing)
         for option in ("epochs", "batch_size", "accumulate", "max_length"):
             check_count(f"model.training.{option}", getattr(self, option), 1)
         check_count("model.training.min_steps", self.min_steps, 0)

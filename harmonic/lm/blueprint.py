@@ -10,9 +10,10 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from harmonic.errors import BadInput
-from harmonic.lm.load import Backbone, Pretrained, redact
+from harmonic.lm.load import Backbone, Pretrained
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.lm.vocabulary import bind
+from harmonic.redaction import redact
 
 CHARACTERS_PER_TOKEN = 4.0
 """Of a text whose tokenizer is not at hand; English prose under BPE has about so many, digits and keys have fewer."""

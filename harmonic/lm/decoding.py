@@ -10,7 +10,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 
 from harmonic.codec import CLOSE, QUOTE, Segments
 from harmonic.dependencies import Implied
-from harmonic.errors import BadInput, check_at_least, check_choice, check_count
+from harmonic.errors import BadInput, check_at_least, check_bool, check_choice, check_count
 from harmonic.lm.adapters import lean_adapters
 from harmonic.lm.continuation import continue_texts, draw_tokens
 from harmonic.lm.grammar import DONE, Grammar
@@ -51,6 +51,7 @@ class Decoding:
         check_count("method.sampling.decoding.batch_size", self.batch_size, 1)
         for option, least in (("temperature", 0.01), ("top_p", 0.01), ("max_tries", 1)):
             check_at_least(f"method.sampling.decoding.{option}", getattr(self, option), least)
+        check_bool("decoding.exact", self.exact)
         if self.exact and (self.form != "valid" or self.top_k or self.top_p < 1):
             raise BadInput("decoding.exact needs form=valid, top_k=0 and top_p=1: correct decoding.")
 

@@ -21,13 +21,12 @@ from harmonic.errors import BadInput, check_choice
 from harmonic.lm.base import FOLDER as BASE_FOLDER
 from harmonic.lm.batches import Training
 from harmonic.lm.vocabulary import EOS, PAD, SLOT, bind, free_slots, table_tokenizer
+from harmonic.redaction import redact
 
 Quantize = Literal["nf4"]
 SAFE, ADAPTER = (".safetensors", ".safetensors.index.json"), "adapter_model.safetensors"
 RESERVED = re.compile(f"{EOS}|{PAD}|{SLOT.format('[0-9]+')}")
 """Texts that no token of a table may have: one that ends a row, or could be bound to something else, stands for nothing."""
-SECRETS = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)|\bhf_\w{8,}|(?<=token=)[^\s&'\"]+")
-"""Credentials as a hub's address or a library's error may hold them."""
 
 
 class Backbone(Protocol):
@@ -262,7 +261,7 @@ class Pretrained:
             return self.lora.adapt(model, seed), tokenizer
         except ValueError as error:
             raise BadInput(
-                f"model.lora.targets must name modules of {self.path}, but {str(error).split('. ')[0]}: "
+                f"model.lora.targets must name modules of {redact(self.path)}, but {str(error).split('. ')[0]}: "
                 f"use all-linear, or that model's own names."
             ) from None
 
@@ -304,7 +303,8 @@ class Pretrained:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
             raise BadInput(self._cannot_load("a tokenizer (tokenizer.json)", error)) from None
         if tokenizer.eos_token_id is None:
-            raise BadInput(f"model.path={self.path} must have an end-of-sequence token, but its tokenizer names none.")
+            path = redact(self.path)
+            raise BadInput(f"model.path={path} must have an end-of-sequence token, but its tokenizer names none.")
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
@@ -358,11 +358,6 @@ def backbone(model: "Backbone | str") -> Backbone:
     return BASE if model == "base" else Pretrained(model)
 
 
-def redact(text: str) -> str:
-    """The text without a hub's credentials."""
-    return SECRETS.sub("***", text)
-
-
 def _redacted(record: logging.LogRecord) -> bool:
     """A filter that keeps every record of the hub's client, with its addresses redacted."""
     record.msg, record.args = redact(record.getMessage()), ()
@@ -371,7 +366,6 @@ def _redacted(record: logging.LogRecord) -> bool:
 
 for client in ("huggingface_hub.utils._http", "httpx"):
     logging.getLogger(client).addFilter(_redacted)
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # of a faster kernel it could have, also where none is asked for
 warnings.filterwarnings("ignore", message="Setting `save_embedding_layers`")  # of a base model that was cut to its table
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # names that PEFT still uses
 os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # no weights but those that the repository itself has

@@ -52,7 +52,7 @@ class VllmWriter:
         try:
             import vllm
         except ImportError:
-            cure = "pip install 'harmonic-bench[vllm]'"
+            cure = "pip install -e '.[vllm]'"
             raise BadInput(f"method.sampling.engine=vllm needs the package vllm: {cure}.") from None
         model = self.model.eval().cpu()
         if hasattr(model, "merge_and_unload"):

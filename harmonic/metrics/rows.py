@@ -68,7 +68,7 @@ def _as_stored(values: pd.Series, unreadable: np.ndarray, column: Column) -> pd.
         if not unreadable.any() and (pd.api.types.is_numeric_dtype(values) or not column.stored_as_number):
             return values
         texts = discrete_texts(values, column).where(~unreadable & values.notna(), None)
-        return texts.map(column._as_stored, na_action="ignore")
+        return texts.map(column.stored, na_action="ignore")
     if not unreadable.any() and pd.api.types.is_numeric_dtype(values):
         return values
     return pd.Series(read_numbers(values, column), name=column.name)

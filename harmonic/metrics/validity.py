@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from harmonic.constraints import Constraint
 from harmonic.metrics.rows import read_numbers, readable, take_rows
-from harmonic.schema import DISCRETE_KINDS, Column, Schema, discrete_texts, written_in_full
+from harmonic.schema import DISCRETE_KINDS, MAX_PLACES, Column, Schema, discrete_texts, written_in_full
 from harmonic.table import Split
 
 log = logging.getLogger(__name__)
@@ -93,8 +93,9 @@ def is_empty(values: pd.Series) -> np.ndarray:
 
 
 def _has_places(values: pd.Series, column: Column) -> np.ndarray:
-    """Which numbers have no more decimal places than the column, in the precision they are stored in."""
-    if column.kind not in ("integer", "decimal"):
+    """Which numbers have no more decimal places than the column, in the precision they are stored in; any number where
+    train's own had to be cut."""
+    if column.kind not in ("integer", "decimal") or column.places == MAX_PLACES:
         return np.ones(len(values), dtype=bool)
     numbers = read_numbers(values, column)
     precision = np.finfo(np.float32 if values.dtype == np.float32 else np.float64).eps
@@ -139,7 +140,7 @@ def _stored(values: pd.Series, column: Column) -> pd.Series:
     if column.kind not in DISCRETE_KINDS:
         return filled
     texts = discrete_texts(filled, column)
-    return texts.where(texts.isin(column.categories), None).map(column._as_stored, na_action="ignore")
+    return texts.where(texts.isin(column.categories), None).map(column.stored, na_action="ignore")
 
 
 @dataclass(frozen=True)

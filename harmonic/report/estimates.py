@@ -92,7 +92,7 @@ def _time(duration: Duration) -> str:
     if duration.low is None or duration.high is None:
         return "unknown"
     if 0 < duration.high < 1:
-        return "< 1 s"
+        return "under 1 s"
     unit, size = next(((u, s) for u, s in (("h", HOUR), ("min", MINUTE)) if duration.high >= 2 * s), ("s", 1))
     low, high = (_short(seconds / size) for seconds in (duration.low, duration.high))
     return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"

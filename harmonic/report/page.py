@@ -21,7 +21,7 @@ from harmonic.report.pictures import Picture
 from harmonic.report.plots import to_svg
 from harmonic.report.published import published
 from harmonic.report.renderings import COST_TITLES, TEXTS
-from harmonic.report.tables import sheets, tables
+from harmonic.report.tables import sheets, table_of
 
 STYLE = Path(__file__).with_suffix(".css")
 EXPENSES = {
@@ -172,9 +172,7 @@ class Report:
     def _dataset(self, name: str, records: Sequence[Record]) -> list[str]:
         groups = group(records)
         places = {(row.method, row.model, row.rows): f"#{self.anchors[id(row.records[0])]}" for row in groups}
-        parts = [
-            _sheet(name, title, sheet, places) for title, sheet in sheets(tables(records)[name]).items() if title != "cost"
-        ]
+        parts = [_sheet(name, title, sheet, places) for title, sheet in sheets(table_of(records)).items() if title != "cost"]
         parts += [
             "<h3>cost</h3>",
             _costs(name, groups, places),

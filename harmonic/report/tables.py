@@ -95,10 +95,11 @@ def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
     lacks or that is NaN in any seed is a hole; where a seed failed, its scores say so and are not averaged. A seed that
     failed in a metric keeps what the others scored.
     """
-    return {dataset: _table(some) for dataset, some in by_dataset(records).items()}
+    return {dataset: table_of(some) for dataset, some in by_dataset(records).items()}
 
 
-def _table(records: Sequence[Record]) -> pd.DataFrame:
+def table_of(records: Sequence[Record]) -> pd.DataFrame:
+    """The table of one data set's records."""
     scores = [score for score in SCORES if any(score.key in record.values for record in records)] + _unknown(records)
     metrics = metrics_of(records)
     lines = [_line(row, scores, metrics) for row in group(records)]

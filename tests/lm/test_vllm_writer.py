@@ -88,7 +88,7 @@ def test_known_cells_are_part_of_the_expression(harmonic, engine):
 def test_without_the_package_it_says_what_to_install(harmonic, monkeypatch):
     """Oracle: one sentence with the command."""
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(BadInput, match=r"pip install 'harmonic-bench\[vllm\]'"):
+    with pytest.raises(BadInput, match=r"pip install -e '\.\[vllm\]'"):
         harmonic.sample(1, seed=0)
 
 

@@ -100,6 +100,17 @@ def test_single_precision_keeps_its_decimals() -> None:
     assert not valid_cells(rows.assign(size=rows["size"].astype(np.float64)), SCHEMA)[0].all()
 
 
+def test_real_rows_of_many_decimals_are_valid() -> None:
+    """Oracle: train itself, whose numbers have more places than are kept; one of fewer places knows too many."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"raw": rng.normal(size=50), "cut": rng.normal(size=50).round(3), "y": ["a", "b"] * 25})
+    schema = infer_schema(table)
+    assert schema["raw"].places == 10
+    assert valid_cells(table, schema).all()
+    longer = valid_cells(table.assign(cut=table["cut"] + 1e-5), schema)
+    assert longer.all(axis=0).tolist() == [True, False, True]
+
+
 def test_constraints_by_hand() -> None:
     """Kept, broken, kept by an empty cell, broken by a cell that is no value, and kept by text that is a value.
 

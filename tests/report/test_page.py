@@ -116,6 +116,16 @@ def test_what_failed_is_told():
     assert "Nothing failed." in report([record("smote", mle_f1_weighted=0.5)])
 
 
+def test_one_file_that_was_read_in_two_ways():
+    """Oracle: by hand: two data sets, each with its own figure in its own section."""
+    whole, less = (record("smote", mle_f1_macro=value) for value in (0.123, 0.987))
+    whole.config["dataset"], less.config["dataset"] = {"path": "g.csv"}, {"path": "g.csv", "drop": ["id"]}
+    html = report([whole, less])
+    assert len(re.findall(r"german \[\w+\]</h2>", html)) == 2
+    assert "0.123" in html
+    assert "0.987" in html
+
+
 def test_a_failure_before_there_were_data():
     """Oracle: by hand: the data set has its section, a table of failures, and no sizes."""
     failed = replace(record("smote", dataset="adult", error="no such file", stage="data"), data={}, costs={})

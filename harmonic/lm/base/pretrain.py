@@ -22,11 +22,13 @@ from torch.utils.data import DataLoader
 from transformers import LlamaForCausalLM
 
 from harmonic import env
+from harmonic.errors import BadInput
 from harmonic.lm.base.documents import FIXED, Document, Part, Reader, table_documents, training_texts
 from harmonic.lm.base.prior import Ranges
 from harmonic.lm.load import random_llama
 from harmonic.lm.vocabulary import base_tokenizer
 from harmonic.seed import derive_seed
+from harmonic.store import write_atomically
 from harmonic.training import Checkpoints, Compute, Stream, fit_stream, quiet_trainer, resume_point
 
 EARLY_WEIGHT = 0.1
@@ -317,9 +319,13 @@ def pretrain(recipe: Recipe, out: Path, compute: Compute, *, workers: int = 1, r
 
     Returns:
         What training.json holds.
+
+    Raises:
+        BadInput: what is unfinished in `out` is a run of another recipe.
     """
     work_dir = out / "unfinished"
     work_dir.mkdir(parents=True, exist_ok=True)
+    _check_recipe(recipe, work_dir)
     checkpoint, start = resume_point(work_dir)
     tokenizer = make_tokenizer(recipe)
     reader = Reader(tokenizer)
@@ -344,6 +350,18 @@ def pretrain(recipe: Recipe, out: Path, compute: Compute, *, workers: int = 1, r
         file.unlink()
     work_dir.rmdir()
     return summary
+
+
+def _check_recipe(recipe: Recipe, work_dir: Path) -> None:
+    """Leave word of which recipe is at work in a folder, or refuse another one's."""
+    path, wanted = work_dir / "recipe.json", json.loads(json.dumps(asdict(recipe)))
+    begun = json.loads(path.read_text()) if path.exists() else wanted
+    other = sorted(name for name in wanted if begun.get(name) != wanted[name])
+    if other:
+        raise BadInput(
+            f"{work_dir} must be of this recipe, but was begun with another {other[0]}: repeat that command, or remove it."
+        )
+    write_atomically(path, json.dumps(wanted))
 
 
 def _thinned(curve: Sequence[dict[str, float]], points: int = 60) -> list[dict[str, float]]:

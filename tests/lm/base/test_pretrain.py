@@ -13,12 +13,14 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from harmonic.errors import BadInput
 from harmonic.lm.base.documents import Document, Part, Reader
 from harmonic.lm.base.pretrain import (
     EARLY_WEIGHT,
     Phase,
     PreTraining,
     Recipe,
+    _check_recipe,
     _pack,
     _thinned,
     make_batch,
@@ -253,6 +255,25 @@ def test_the_curve_is_thinned_by_means():
     ]
 
 
+def test_an_unfinished_run_of_another_recipe_is_refused(tmp_path, one_sentence):
+    """Oracle: the rule: the same command goes on, another one does not take its weights for its own."""
+    work_dir = tmp_path / "unfinished"
+    work_dir.mkdir()
+    _check_recipe(TINY, work_dir)
+    _check_recipe(TINY, work_dir)
+    with pytest.raises(BadInput) as caught:
+        pretrain(replace(TINY, weight_decay=0.5), tmp_path, CPU)
+    one_sentence(caught.value, "weight_decay", str(work_dir))
+
+
+def test_help_tells_every_option():
+    """Oracle: the script's own words, and a field of the recipe."""
+    done = command("--help")
+    assert done.returncode == 0
+    assert "Pre-train the base model" in done.stdout
+    assert "muon_rate=0.02" in done.stdout
+
+
 COMMAND = [sys.executable, str(Path(__file__).parents[3] / "scripts" / "pretrain_base.py")]
 
 
@@ -277,6 +298,8 @@ def test_the_documented_command(tmp_path):
     [
         ((), "out="),
         (("out=x", "layer=3"), "layer"),
+        (("out=/proc/nowhere",), "out=/proc/nowhere"),
+        (("out=x", "hidden_size=0"), "hidden_size must be a whole number of at least 1"),
     ],
 )
 def test_wrong_arguments(arguments, word, tmp_path, monkeypatch):
@@ -286,4 +309,4 @@ def test_wrong_arguments(arguments, word, tmp_path, monkeypatch):
     assert done.returncode == 1
     assert word in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
