@@ -344,7 +344,8 @@ def _write_json(plain: Any, name: str, folder: Path) -> None:
 
 def _record(run: _Run, error: dict[str, str] | None) -> Record:
     config = run.config
-    data = {"schema": run.split.schema.to_json(), "hygiene": run.split.hygiene} if run.split else {}
+    split = run.split
+    data = {"schema": split.schema.to_json(), "hygiene": hygiene.without_cells(split.hygiene)} if split else {}
     cell = Cell(
         dataset=run.split.name if run.split else _dataset_name(config),
         method=config["names"]["method"],

@@ -1,9 +1,10 @@
 """What an instruction shows: neighbours as they are, or rows put together from the cells of many.
 
 A generator that is shown real rows can hand them through, and neither DCR nor DLT says whose row came out. A crossover is
-no row of anybody: each of its cells is that of one of several neighbours, drawn by itself (uniform crossover, Syswerda
-1989). It keeps what the neighbours have in common, which is what an answer is to be like, and loses who had what. Columns
-that determine each other are drawn together: a town in another's district is an example of nothing.
+nobody's row but by chance, where columns are few and coarse: each of its cells is that of one of several neighbours, drawn
+by itself (uniform crossover, Syswerda 1989). It keeps what the neighbours have in common, which is what an answer is to be
+like, and loses who had what. Columns that determine each other are drawn together: a town in another's district is an
+example of nothing.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from harmonic.datasets import load_dataset
-from harmonic.hygiene import inspect, summarise
+from harmonic.hygiene import inspect, summarise, without_cells
 from harmonic.infer import infer_schema
 from harmonic.table import Split, coerce
 
@@ -132,6 +132,14 @@ def test_what_may_be_written_as_it_stands():
     assert "texts of many values, each of which may be written as it stands (dataset.drop it?): patient (150 values)" in said
     assert "categories of fewer than 5 train rows, which may be written: patient (150), town (1)" in said
     assert [line for line in said if "datetime_format" in line and "seen '01.03.2024 04:15'" in line]
+
+
+def test_a_record_keeps_no_cell(odd):
+    """Oracle: the findings, with numbers in the cells' places."""
+    kept = without_cells(inspect(odd) | {"numbers_as_texts": {"age": "?"}, "dates_as_texts": {"seen": "1.2.2024"}})
+    assert kept["unseen_categories"] == {"val": {"colour": 1}}
+    assert (kept["numbers_as_texts"], kept["dates_as_texts"]) == (["age"], ["seen"])
+    assert not [cell for cell in ("green", "?", "1.2.2024") if cell in json.dumps(kept)]
 
 
 def test_numbers_that_spoil_distances_or_lose_digits():

@@ -31,6 +31,31 @@ def clopper_pearson(count: int, n: int, confidence: float = 0.95) -> tuple[float
     return low, high
 
 
+def hit_rate_interval(
+    positive: np.ndarray, negative: np.ndarray, rate: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """An interval of the share of all positives above the threshold that a share `rate` of all negatives exceeds.
+
+    Of the negatives at hand nobody knows how many of all exceed one of them: with continuous scores that is Beta(j + 1, m -
+    j) for the one behind the j greatest of m. So each end has a threshold of its own, strict or lax enough to be on the
+    safe side, and Clopper and Pearson's end for the positives beyond it, each sure by a quarter of the error; 0 or 1 where
+    there are too few negatives for any. It holds for ties, too.
+    """
+    part = (1 - confidence) / 4
+    descending = np.sort(negative)[::-1]
+    behind = np.arange(len(negative))
+    exceeds_rate = beta.sf(rate, behind + 1, len(negative) - behind)
+    strict, lax = np.flatnonzero(exceeds_rate <= part), np.flatnonzero(exceeds_rate >= 1 - part)
+    low, high = 0.0, 1.0
+    if len(strict):
+        hits = int((positive > descending[strict[-1]]).sum())
+        low = clopper_pearson(hits, len(positive), 1 - 2 * part)[0]
+    if len(lax):
+        hits = int((positive >= descending[lax[0]]).sum())
+        high = clopper_pearson(hits, len(positive), 1 - 2 * part)[1]
+    return low, high
+
+
 def auc(positive: np.ndarray, negative: np.ndarray) -> float:
     """P(a positive's score exceeds a negative's), ties halved: the area under the ROC curve."""
     return float(_areas(*_sorted(positive, negative))[0])

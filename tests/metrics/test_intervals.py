@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from harmonic.metrics.intervals import auc, auc_interval, auc_with_variance, clopper_pearson, wilson_interval
+from harmonic.metrics.intervals import (
+    auc,
+    auc_interval,
+    auc_with_variance,
+    clopper_pearson,
+    hit_rate_interval,
+    wilson_interval,
+)
 
 
 def test_wilson_interval_of_ten_in_a_hundred() -> None:
@@ -19,6 +27,21 @@ def test_clopper_pearson_is_exact() -> None:
     assert clopper_pearson(0, 20) == (0.0, pytest.approx(1 - 0.025 ** (1 / 20)))
     assert clopper_pearson(20, 20) == (pytest.approx(0.025 ** (1 / 20)), 1.0)
     assert clopper_pearson(10, 100) == pytest.approx((0.0490047, 0.1762226), abs=1e-6)
+
+
+def test_a_hit_rate_knows_that_its_threshold_is_drawn() -> None:
+    """Oracles: by hand: the greatest of m negatives is exceeded by a share of 1 % or less of all with 1 - .99^m, so that
+    fewer than 437 of them say nothing at 5 % in four parts; and a simulation in which the true rate is known."""
+    found = np.ones(1000)
+    assert hit_rate_interval(found, np.zeros(435), 0.01)[0] == 0
+    assert hit_rate_interval(found, np.zeros(437), 0.01)[0] == pytest.approx(0.0125 ** (1 / 1000))
+    assert hit_rate_interval(-found, np.zeros(437), 0.01)[1] == pytest.approx(1 - 0.0125 ** (1 / 1000))
+    rng, true, missed = np.random.default_rng(0), norm.sf(norm.isf(0.1) - 0.5), 0
+    for _ in range(300):
+        low, high = hit_rate_interval(rng.normal(0.5, 1, 400), rng.normal(0, 1, 400), 0.1)
+        missed += not low <= true <= high
+        assert low < high < low + 0.35
+    assert missed <= 0.05 * 300
 
 
 def test_the_area_is_scikit_learns() -> None:

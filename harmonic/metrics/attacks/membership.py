@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harmonic.errors import check_count
+from harmonic.errors import BadInput, check_count
 from harmonic.metrics.attacks.audit import Audit
 from harmonic.metrics.attacks.classifier import classifier
 from harmonic.metrics.attacks.density import domias, gen_lra
 from harmonic.metrics.attacks.digits import levatt
 from harmonic.metrics.attacks.distance import distance, distance_difference
 from harmonic.metrics.attacks.likelihood import loss, min_k, reference_loss
-from harmonic.metrics.intervals import auc, auc_interval, clopper_pearson
+from harmonic.metrics.intervals import auc, auc_interval, hit_rate_interval
 from harmonic.metrics.rows import check_rows
 from harmonic.seed import derive_seed
 from harmonic.table import Split
@@ -31,6 +31,8 @@ ON_TABLE: tuple[Callable[[Audit], np.ndarray | None], ...] = (
 ON_MODEL: tuple[Callable[[Audit], np.ndarray | None], ...] = (loss, min_k, reference_loss)
 """Attacks that hold the generator too."""
 CONFIDENCE = 0.95
+LEAST = 10
+"""Rows of train and of test; of fewer, a bootstrap knows next to nothing."""
 FALSE_ALARMS = {"tpr1": 0.01, "tpr10": 0.1}
 
 
@@ -45,12 +47,14 @@ class MembershipInference:
 
     * `mia_auc`: the greatest area under the ROC curve over all attacks, 0 to 1; chance .5, greater means leakage.
     * `mia_tpr1`, `mia_tpr10`: the greatest share of members found at a threshold that at most 1 % or 10 % of the others
-      pass; chance .01 and .1. A leak of few rows shows here before it shows in the area.
+      pass. A leak of few rows shows here before it shows in the area. Chance is .01 and .1 of many candidates; of m members
+      and others (⌊m/100⌋ + 1) / (m + 1), .015 of 200, and the greatest of several attacks lies above it.
     * `mia_<attack>_auc`, `mia_<attack>_tpr1`, `mia_<attack>_tpr10`: the same of one attack: `distance`,
       `distance_difference`, `domias`, `gen_lra`, `classifier`, `levatt`, `loss`, `min_k`, `reference_loss`.
     * `…_low`, `…_high`: intervals that hold together with 95 % over all attacks (each at 1 - .05 / their number): a
-      bootstrap over candidates for areas, Clopper and Pearson's for shares, given the threshold. Those of a maximum are the
-      greatest low and the greatest high of its attacks, so the maximum of noise stays within them.
+      bootstrap over candidates for areas, exact ones for shares, which know that their threshold is drawn, too
+      (`hit_rate_interval`). Those of a maximum are the greatest low and the greatest high of its attacks, so the maximum of
+      noise stays within them. Fewer than some 500 others say nothing of a rate of 1 %, and the low end is 0.
     * `mia_attacks`: how many there were.
 
     Why the maximum: no attack is the strongest everywhere, and a table is as private as its strongest attacker leaves it. An
@@ -65,6 +69,8 @@ class MembershipInference:
     own.
     """
 
+    version = 2
+    """1 took the threshold of a share for known: intervals of shares in records of before are too narrow."""
     max_members: int = 5000
     """Members at most, and as many others."""
     max_scored: int = 500
@@ -75,8 +81,15 @@ class MembershipInference:
             check_count(f"metrics.mia.{option}", getattr(self, option), 2)
 
     def __call__(self, split: Split, synthetic: pd.DataFrame, *, seed: int, synthesizer: Any = None) -> dict[str, float]:
-        """Areas and shares by key; see the class."""
+        """Areas and shares by key; see the class.
+
+        Raises:
+            BadInput: fewer than `LEAST` rows of train or of test.
+        """
         rows = check_rows(split, synthetic, "mia")
+        few = min(len(split.train), len(split.test))
+        if few < LEAST:
+            raise BadInput(f"mia must have {LEAST} rows or more of train and of test, but has {few}: leave it out.")
         audit = Audit.draw(split, rows, synthesizer, self.max_members, derive_seed(seed, "mia"))
         scores: dict[str, np.ndarray] = {}
         for attacks, given in ((ON_TABLE, audit), (ON_MODEL, audit.first(self.max_scored))):
@@ -97,9 +110,8 @@ def judge(scores: dict[str, np.ndarray], seed: int) -> dict[str, float]:
         bounds = auc_interval(members, others, rng, confidence)
         result |= _keys(f"mia_{name}_auc", auc(members, others), bounds)
         for key, rate in FALSE_ALARMS.items():
-            hits = int((members > threshold(others, rate)).sum())
-            bounds = clopper_pearson(hits, len(members), confidence)
-            result |= _keys(f"mia_{name}_{key}", hits / len(members), bounds)
+            hits = float((members > threshold(others, rate)).mean())
+            result |= _keys(f"mia_{name}_{key}", hits, hit_rate_interval(members, others, rate, confidence))
     strongest = {
         f"mia_{key}{end}": max(result[f"mia_{name}_{key}{end}"] for name in scores)
         for key in ("auc", *FALSE_ALARMS)

@@ -50,8 +50,8 @@ class PromptCopy:
       prompts of the partners. `exposed_rows` names them.
 
     A method without prompts has no score: the result is empty. One whose prompts show no train row (`prompt_rows` of shape
-    (n, 0)) has nothing to copy: what counts shown rows is 0, and there is nothing else to say. Where a prompt holds cells of
-    several train rows, each of those rows counts as shown.
+    (n, 0)) has nothing to copy: what counts shown rows is 0, and there is nothing else to say; what its drafts were shown is
+    not looked at. Where a prompt holds cells of several train rows, each of those rows counts as shown.
 
     What it cannot see: what separates copying from locality. Where a prompt holds neighbours of one another, an output near
     any of them is near to its prompt even if the generator never copies: there a share above .5, or more exposed rows than

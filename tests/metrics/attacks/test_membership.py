@@ -14,6 +14,7 @@ from harmonic.metrics.attacks.digits import digits, levatt
 from harmonic.metrics.attacks.distance import distance, distance_difference
 from harmonic.metrics.attacks.likelihood import loss, min_k, reference_loss
 from harmonic.metrics.attacks.membership import MembershipInference, judge, threshold
+from harmonic.metrics.intervals import hit_rate_interval
 from harmonic.table import Split, coerce
 
 
@@ -145,8 +146,32 @@ def test_the_maximum_by_hand():
     assert (scores["mia_good_auc"], scores["mia_bad_auc"], scores["mia_auc"]) == (1.0, 0.0, 1.0)
     assert (scores["mia_tpr1"], scores["mia_bad_tpr10"]) == (1.0, 0.0)
     assert scores["mia_attacks"] == 2
-    alone = judge({"good": members_found}, seed=0)
-    assert scores["mia_good_tpr1_low"] < alone["mia_good_tpr1_low"] < 1
+    many = np.concatenate([np.arange(2000) % 7 + 1, np.arange(2000) % 7])
+    together, alone = judge({"good": many, "bad": -many}, seed=0), judge({"good": many}, seed=0)
+    assert 0 < together["mia_good_tpr10_low"] < alone["mia_good_tpr10_low"] < alone["mia_tpr10"]
+    assert together["mia_good_tpr10_high"] > alone["mia_good_tpr10_high"]
+
+
+@pytest.mark.parametrize("candidates", [20, 154, 1000])
+def test_nobody_is_accused_by_noise(candidates):
+    """Oracle: the rule: over nine attacks that know nothing, all intervals hold chance together in 95 of 100 tables."""
+    rng = np.random.default_rng(0)
+    accused = 0
+    for _ in range(200):
+        scores = rng.normal(size=(9, 2 * candidates))
+        lows = {
+            rate: max(hit_rate_interval(*np.split(one, 2), rate, 1 - 0.05 / 9)[0] for one in scores) for rate in (0.01, 0.1)
+        }
+        accused += any(low > rate for rate, low in lows.items())
+    assert accused <= 2 * 0.05 * 200
+
+
+def test_too_few_rows_say_nothing(one_sentence):
+    """Oracle: the rule for what a user can cause."""
+    split = line(list(range(40)), [1, 2], list(range(9)))
+    with pytest.raises(BadInput) as error:
+        MembershipInference()(split, split.train, seed=0)
+    one_sentence(error.value, "10 rows", "but has 9", "leave it out")
 
 
 def test_members_must_be_two_or_more(one_sentence):
