@@ -50,9 +50,10 @@ class DistanceToClosestRecord:
     * `dcr_tail_excess`, `dcr_tail5_excess`, `dcr_copies_excess`: the share less the hold-out's; -1 to 1, ideal 0, greater
       means leakage.
 
-    What it cannot see: a generator that leaks what is far from every record (one secret in an otherwise random row);
-    whose record was leaked; anything where the hold-out overlaps train. A large DCR is also what a bad generator gives:
-    alone it is no evidence of privacy (arXiv 2505.01524). Text columns count as equal or not.
+    What it cannot see: a generator that leaks what is far from every record (one secret in an otherwise random row); whose
+    record was leaked; anything where the hold-out overlaps train. A large DCR is also what a bad generator gives: alone it
+    is no evidence of privacy (arXiv 2505.01524). Text columns count as equal or not. Numbers are in units of train's range,
+    so that one value far off (a code for unknown) hides all others of its column; the hygiene check names such columns.
 
     Source: Wang et al. 2024 (HARMONIC), DCR; Gower 1971, *A general coefficient of similarity and some of its
     properties*; Platzer & Reutterer 2021, *Holdout-based empirical assessment of mixed-type synthetic data*, for the share.

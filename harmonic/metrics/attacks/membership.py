@@ -61,8 +61,8 @@ class MembershipInference:
     area below .5 is no protection: it says that the attack's idea of a member is wrong there.
 
     What it cannot see: an attacker with better means (shadow models, other tables); leakage of values rather than of
-    presence. Train and test must be one population, or their difference passes
-    for membership.
+    presence. Train and test must be one population, or their difference passes for membership. The attacks on distances are
+    as blind as DCR to columns whose range one value sets.
 
     Source: Ward et al. 2025, *Synth-MIA: a testbed for auditing privacy leakage in tabular data synthesis*, for the maximum;
     Carlini et al. 2022, *Membership inference attacks from first principles*, for low false alarms; each attack names its
