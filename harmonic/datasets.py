@@ -23,7 +23,6 @@ from harmonic.infer import infer_schema
 from harmonic.parquet import read_parquet
 from harmonic.schema import Schema, Task, attach
 from harmonic.seed import derive_seed
-from harmonic.store import check_writable, claimed
 from harmonic.table import Split, coerce
 
 log = logging.getLogger(__name__)
@@ -100,11 +99,8 @@ class Folder:
             return self.path
         reason = ""
         if self.download is not None and len(missing) == len(PARTS):
-            check_writable("data_dir", Path(self.data_dir))
             try:
-                with claimed(Path(self.data_dir) / f".{self.name}.lock", self.name):
-                    if not (self.path / "train.csv").is_file():  # by another process, meanwhile
-                        download_into(self.download, self.path, self.task)
+                download_into(self.download, self.path, self.task)
                 return self.path
             except Unreachable as error:
                 reason = f", and {error}"

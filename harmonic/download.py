@@ -287,10 +287,12 @@ def _write(folder: Path, parts: Mapping[str, pd.DataFrame]) -> None:
         for part, frame in parts.items():
             frame.to_csv(aside / f"{part}.csv", index=False, lineterminator="\n")
         aside.chmod(0o755)
-        if folder.exists():
-            for part in parts:
-                (aside / f"{part}.csv").replace(folder / f"{part}.csv")
-        else:
+        try:
             aside.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            for part in parts:  # it is there already, with other files or by another process that was faster
+                (aside / f"{part}.csv").replace(folder / f"{part}.csv")
     finally:
         shutil.rmtree(aside, ignore_errors=True)

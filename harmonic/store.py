@@ -80,8 +80,19 @@ class Store:
         (some cluster ones) get a lease that its holder renews; `LEASE_S` after the last renewal it is taken over. Should
         a file system keep its locks to one machine, two machines make the same result, and the second replaces the first.
         """
-        with claimed(self.root / "claims" / stage / key[:24], f"{stage} {key[:8]}"):
+        path = self.root / "claims" / stage / key[:24]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        claim: BaseFileLock = FileLock(path, fallback_to_soft=False)
+        try:
+            claim = _acquired(claim, stage, key)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            claim = _acquired(SoftFileLease(path.with_suffix(".lease"), lease_duration=LEASE_S), stage, key)
+        try:
             yield
+        finally:
+            claim.release()
 
     def put(self, stage: str, key: str, write: Callable[[Path], None]) -> Path:
         """Write a result aside, mark it done, rename it into place; its work folder goes.
@@ -117,28 +128,11 @@ def _sizes(done: Path) -> dict[str, int]:
     return sizes
 
 
-@contextmanager
-def claimed(path: Path, what: str) -> Iterator[None]:
-    """A claim by this file, see `Store.claimed`; `what` is claimed, for the log."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    claim: BaseFileLock = FileLock(path, fallback_to_soft=False)
-    try:
-        claim = _acquired(claim, what)
-    except OSError as error:
-        if error.errno != errno.ENOSYS:
-            raise
-        claim = _acquired(SoftFileLease(path.with_suffix(".lease"), lease_duration=LEASE_S), what)
-    try:
-        yield
-    finally:
-        claim.release()
-
-
-def _acquired(claim: BaseFileLock, what: str) -> BaseFileLock:
+def _acquired(claim: BaseFileLock, stage: str, key: str) -> BaseFileLock:
     try:
         claim.acquire(timeout=0)
     except Timeout:
-        log.info("%s is in another process's hands: waiting for it", what)
+        log.info("%s %s is in another process's hands: waiting for it", stage, key[:8])
         claim.acquire(poll_interval=_WAIT_S)
     return claim
 

@@ -5,9 +5,8 @@
 
 Several names are separated by commas; without a name, all. from=rows scores the synthetic.csv beside each record, where it
 was kept, on so many threads, and leaves out what asks the fitted generator; from=seeds fits and samples anew, on as many as
-the record says. Finished stages are kept in
-cache_dir, a new folder that goes at the end unless one is named. Exit status 1 where anything differs or a record could not
-be checked.
+the record says. Finished stages are kept in cache_dir, a new folder that goes at the end unless one is named. Exit status 1
+where anything differs or a record could not be checked.
 """
 
 import os

@@ -171,5 +171,6 @@ def test_every_launcher_is_hydra_s_with_our_defaults(name):
     assert launcher._target_ == plugin._target_
     if name == "joblib":
         assert (launcher.n_jobs, int(launcher.batch_size)) == (max(1, joblib.cpu_count() // 2), 1)
+        assert env.workers(0) == env.workers(1)  # what is no number of threads is refused elsewhere, in one sentence
     else:
         assert (launcher.cpus_per_task, launcher.name) == (2, "harmonic")

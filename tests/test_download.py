@@ -5,7 +5,6 @@ import hashlib
 import http.server
 import importlib.util
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import train_test_split
 
-from harmonic.datasets import Folder
 from harmonic.download import (
     CALIFORNIA_COLUMNS,
     UCI,
@@ -243,19 +241,19 @@ def test_the_script_prints_folder_and_digests(script, tmp_path, capsys):
     assert out[3].split()[-1] == rows_digest(pd.read_csv(tmp_path / "german" / "test.csv"))
 
 
-def test_two_that_want_the_same_rows_download_them_once(tmp_path, monkeypatch):
-    """Oracle: the number of downloads, and the rows both have."""
-    calls = []
+def test_two_that_want_the_same_rows_do_not_mind_each_other(tmp_path):
+    """Oracle: the rows, whoever was first; twenty times, from two threads that begin together."""
+    for number in range(20):
+        folder, start = tmp_path / str(number), threading.Barrier(2)
 
-    def slow(source, folder, task):
-        calls.append(folder)
-        time.sleep(0.3)
-        download_into(made(100)[0], folder, task)
+        def fetch(folder=folder, start=start):
+            source = made(100)[0]
+            start.wait()
+            download_into(source, folder, "binary")
 
-    monkeypatch.setattr("harmonic.datasets.download_into", slow)
-    source = made(100)[0]
-    sets = [Folder("made", str(tmp_path), "y", "binary", download=source) for _ in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda one: one.load(0), sets)
-    assert len(calls) == 1
-    assert first.digest == second.digest
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(fetch) for _ in range(2)]:
+                done.result()
+        assert sorted(path.name for path in folder.iterdir()) == ["test.csv", "train.csv", "val.csv"]
+        assert len(pd.read_csv(folder / "test.csv")) == 20
+    assert not list(tmp_path.glob(".*"))

@@ -58,6 +58,7 @@ def test_the_form_of_a_line(script):
         (["dataset=wine", "out=x", "method=copy"], "copy"),
         (["dataset=wine", "out=x", "what=everything"], "everything"),
         (["dataset=wine", "out=no/such/folder/x"], "no/such/folder"),
+        (["dataset=wine", "out=x", "method=../model/base"], "method must be a plain name"),
     ],
 )
 def test_a_wrong_argument_is_one_line(script, monkeypatch, tmp_path, capsys, arguments, words):

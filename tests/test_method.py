@@ -12,7 +12,7 @@ import torch
 from harmonic import codec, prompts, rejection, scale
 from harmonic.codec import RowTexts
 from harmonic.errors import BadInput, SamplingFailed
-from harmonic.keys import fit_key
+from harmonic.keys import fit_key, score_key
 from harmonic.lm.decoding import Decoding
 from harmonic.method import Harmonic
 from harmonic.sampling import Sampling
@@ -473,6 +473,23 @@ def test_the_limits_of_a_large_table_come_from_its_longest_rows(easy_table, quic
     every = quick_harmonic().start(table, seed=0).limits
     monkeypatch.setattr(scale, "HUGE", 3)
     assert quick_harmonic().start(table, seed=0).limits == every
+
+
+def test_when_checkpoints_are_saved_changes_no_score(easy_table, easy_schema):
+    """Oracle: the key; another precision, and another option of the metric's own, have another."""
+    trainer = {"_target_": "harmonic.training.Compute", "precision": "auto", "checkpoint_minutes": 2.0}
+    metric = {"_target_": "harmonic.metrics.llm_utility.LanguageModelEfficacy", "compute": trainer, "max_rows": 9}
+    keys = [
+        score_key({"seed": 0}, changed, None, "split", "rows", "fit")
+        for changed in (
+            metric,
+            {**metric, "compute": {**trainer, "checkpoint_minutes": 9.0}},
+            {**metric, "compute": {**trainer, "precision": "32-true"}},
+            {**metric, "max_rows": 8},
+        )
+    ]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
 
 
 def test_an_option_that_came_later_changes_no_key(easy_table, easy_schema):
