@@ -119,7 +119,7 @@ def test_what_may_be_written_as_it_stands():
         {
             "patient": [f"P{i // 2:03}" for i in range(n)],
             "town": ["Ghent"] * 2 + ["Bruges", "Ostend"] * (n // 2 - 1),
-            "seen": [f"{1 + i % 28:02}.03.2024 04:15" for i in range(n)],
+            "seen": [f"{1 + i % 28:02}-03-2024" for i in range(n)],
             "lot": [f"3-{i % 9}" for i in range(n)],
             "y": [0, 1] * (n // 2),
         }
@@ -127,11 +127,11 @@ def test_what_may_be_written_as_it_stands():
     findings = inspect(split_of(frame, frame[:0], frame[:0]))
     assert findings["many_valued"] == {"patient": 150}
     assert findings["rare_categories"] == {"patient": 150, "town": 1}
-    assert findings["dates_as_texts"] == {"seen": "01.03.2024 04:15"}
+    assert findings["dates_as_texts"] == {"seen": "01-03-2024"}
     said = summarise(findings)
     assert "texts of many values, each of which may be written as it stands (dataset.drop it?): patient (150 values)" in said
     assert "categories of fewer than 5 train rows, which may be written: patient (150), town (1)" in said
-    assert [line for line in said if "datetime_format" in line and "seen '01.03.2024 04:15'" in line]
+    assert [line for line in said if "datetime_format" in line and "seen '01-03-2024'" in line]
 
 
 def test_a_record_keeps_no_cell(odd):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harmonic.errors import BadInput
-from harmonic.infer import describe, infer_schema
+from harmonic.infer import DATETIME_FORMATS, describe, infer_schema
 from harmonic.schema import Column, Schema
 from harmonic.table import Split, coerce, digest, schema_of
 
@@ -36,6 +36,17 @@ def test_inference_finds_what_the_fixture_was_made_to_hold(mixed_frame):
     assert schema["day"].datetime_format == "%d.%m.%Y"
     assert schema["grade"].categories == ("A", "B, or C", 'D "E"')
     assert (schema["count"].low, schema["count"].high) == (mixed_frame["count"].min(), mixed_frame["count"].max())
+
+
+@pytest.mark.parametrize("form", DATETIME_FORMATS)
+def test_moments_are_known_by_their_form(form):
+    """Oracle: strftime, on a day that no other order of day and month can mean; texts come back as they were."""
+    moments = pd.to_datetime(["2024-03-31 04:15:52", "2023-12-28 23:59:07", "2020-02-29 00:00:01"])
+    texts = pd.Series(moments.strftime(form))
+    schema = infer_schema(pd.DataFrame({"seen": texts, "y": ["a", "b", "a"]}))
+    column = schema["seen"]
+    assert (column.kind, column.datetime_format) == ("datetime", form)
+    assert column.from_numbers(column.numbers(texts)).tolist() == texts.tolist()
 
 
 @pytest.mark.parametrize(
