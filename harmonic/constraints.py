@@ -4,7 +4,7 @@ A rule compares columns, numbers and texts with <, <=, ==, !=, >=, >, in and not
 and, or, not. A name that is no Python identifier stands in backticks. It is read as an expression tree of these alone, so
 that a rule from a file can compute nothing else. Dates count as seconds since 1970, a text beside one as a date of its form;
 booleans are True and False. What an empty cell takes part in is neither true nor false, and a rule that it leaves open is
-not broken.
+not broken. A comparison with what a column never is, such as a category that it does not have, is refused.
 """
 
 import ast
@@ -117,20 +117,21 @@ class Constraint:
             self._check(part)
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            for sign, *pair in zip(node.ops, sides[:-1], sides[1:], strict=True):
-                if isinstance(sign, (ast.Eq, ast.NotEq, ast.In, ast.NotIn)):
-                    self._check_values(*pair)
-                    self._check_values(*reversed(pair))
+            for sign, left, right in zip(node.ops, sides[:-1], sides[1:], strict=True):
+                if isinstance(sign, (ast.Eq, ast.NotEq)):
+                    self._check_values(left, [right])
+                    self._check_values(right, [left])
+                elif isinstance(right, (ast.List, ast.Tuple, ast.Set)):  # in a text, `in` looks for a part of it
+                    self._check_values(left, right.elts)
 
-    def _check_values(self, side: ast.expr, other: ast.expr) -> None:
-        """Refuse a value, or a list of them, none of which a column can have: the comparison would mean nothing."""
+    def _check_values(self, side: ast.expr, others: Sequence[ast.expr]) -> None:
+        """Refuse values none of which a column can have: the comparison would mean nothing."""
         column = self.columns.get(side.id) if isinstance(side, ast.Name) else None
-        parts = other.elts if isinstance(other, (ast.List, ast.Tuple, ast.Set)) else [other]
-        values = [part.value for part in parts if isinstance(part, ast.Constant)]
-        if column is not None and len(values) == len(parts) and not any(_may_be(value, column) for value in values):
+        values = [other.value for other in others if isinstance(other, ast.Constant)]
+        if column is not None and len(values) == len(others) and not any(_may_be(value, column) for value in values):
             raise BadInput(
-                f"dataset.constraints: {self.text!r} compares {column.name!r} with {ast.unparse(other)}, which it never is "
-                f"({_domain(column)}): correct it."
+                f"dataset.constraints: {self.text!r} compares {column.name!r} with {', '.join(map(repr, values))}, which it "
+                f"never is ({_domain(column)}): correct it."
             )
 
     def holds(self, row: Mapping[str, Any]) -> bool:

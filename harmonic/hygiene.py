@@ -17,11 +17,10 @@ SHOWN = 5
 """Names listed in a finding; the rest are counted."""
 MANY_NUMBERS = 10
 """So many different numbers among a column's texts are no names of categories."""
-MANY_VALUES = 100
-FEW_ROWS_A_VALUE = 20
-WIDE = 100
-"""A range so many times that of most rows is one value's."""
-MOST_ROWS = (0.005, 0.995)
+MANY_VALUES, FEW_ROWS = 100, 20
+"""A column of more different texts than the first, and with fewer rows for each than the second, may name somebody."""
+WIDE, MOST_ROWS = 100, (0.005, 0.995)
+"""A range so many times that between these quantiles is one value's."""
 _DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?")
 _NUMBER = re.compile(r"[-+]?[$€£]?\s*[-+]?\d[\d,]*\.?\d*(e[-+]?\d+)?\s*%?", re.IGNORECASE)
 """A number as people write it, with signs that no CSV reader takes."""
@@ -98,18 +97,18 @@ def summarise(hygiene: dict[str, Any]) -> list[str]:
     if hygiene["numbers_as_texts"]:
         found = [f"{name} {text!r}" for name, text in hygiene["numbers_as_texts"].items()]
         lines.append(f"numbers taken for texts because of such cells (empty or rewrite them?): {_names(found)}")
-    if found := [f"{name} {text!r}" for name, text in hygiene.get("dates_as_texts", {}).items()]:
+    if found := [f"{name} {text!r}" for name, text in hygiene["dates_as_texts"].items()]:
         lines.append(
             f"dates taken for texts, whose very values may be written (dataset.columns: kind datetime and its "
             f"datetime_format?): {_names(found)}"
         )
-    if found := [f"{name} ({count} values)" for name, count in hygiene.get("many_valued", {}).items()]:
+    if found := [f"{name} ({count} values)" for name, count in hygiene["many_valued"].items()]:
         lines.append(f"texts of many values, each of which may be written as it stands (dataset.drop it?): {_names(found)}")
-    if found := [f"{name} ({count})" for name, count in hygiene.get("rare_categories", {}).items()]:
+    if found := [f"{name} ({count})" for name, count in hygiene["rare_categories"].items()]:
         lines.append(f"categories of fewer than {SMALL_CLASS_ROWS} train rows, which may be written: {_names(found)}")
-    if hygiene.get("wide_ranges"):
+    if hygiene["wide_ranges"]:
         lines.append(f"one value sets the scale of all distances (a code for unknown?): {_names(hygiene['wide_ranges'])}")
-    if hygiene.get("cut_places"):
+    if hygiene["cut_places"]:
         lines.append(f"kept to {MAX_PLACES} decimal places: {_names(hygiene['cut_places'])}")
     if hygiene["near_constant"]:
         lines.append(f"one value in {NEAR_CONSTANT_SHARE:.0%} of train or more: {_names(hygiene['near_constant'])}")
@@ -214,7 +213,7 @@ def _many_valued(train: pd.DataFrame, schema: Schema) -> dict[str, int]:
     texts = [column for column in schema.features if column.dtype == "str" and column.kind in ("text", "category")]
     repeated = [column.name for column in texts if not _is_id_like(train[column.name], column)]
     counts = {name: int(train[name].nunique()) for name in repeated}
-    return {name: n for name, n in counts.items() if n > MANY_VALUES and n * FEW_ROWS_A_VALUE > len(train)}
+    return {name: n for name, n in counts.items() if n > MANY_VALUES and n * FEW_ROWS > len(train)}
 
 
 def _rare_categories(train: pd.DataFrame, schema: Schema) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from harmonic.answers import Answers
 from harmonic.budget import Budget, check_budget, check_minutes
 from harmonic.codec import MAX_EXAMPLES, RowCodec, RowStyle, RowTexts, Segments, frequent_segments
 from harmonic.completion import Completion
@@ -37,7 +38,6 @@ from harmonic.rejection import FOLDS
 from harmonic.rewriting import Rewriting
 from harmonic.sampling import Sampling
 from harmonic.scale import Scale, drawn
-from harmonic.scoring import Scoring
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table
 from harmonic.training import Compute, loss_curve
@@ -444,7 +444,7 @@ class Harmonic:
         self._check_fitted()
         rows = coerce(rows, self.rewriting.schema, "rows")
         shown = self.nearest_train_rows(rows, own, withheld)
-        scored = self._scoring.scored(rows, shown, seed, without_examples=without_examples)
+        scored = self._answers.scored(rows, shown, seed, without_examples=without_examples)
         grammar = Grammar.compile(self.codec, self.encoder) if masks else None
         return cell_log_likelihoods(self.model, self.encoder, scored, len(rows), self.compute, grammar)
 
@@ -460,11 +460,11 @@ class Harmonic:
 
         Nearest as the model sees the rows (`harmonic.rewriting`); the groups of `fit` are of the rows as they are.
         """
-        return self._scoring.nearest(rows, own, withheld)
+        return self._answers.nearest(rows, own, withheld)
 
     @property
-    def _scoring(self) -> Scoring:
-        return Scoring(self.composer, self._train, self.rewriting, self._within_class, self.neighbour_search)
+    def _answers(self) -> Answers:
+        return Answers(self.composer, self._train, self.rewriting, self._within_class, self.neighbour_search)
 
     def save(self, folder: Path | str) -> None:
         """Weights, tokenizer, and the training rows the prompts are made of: the folder is as private as train."""

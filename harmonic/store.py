@@ -183,10 +183,10 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def check_writable(option: str, folder: Path) -> None:
-    """Raise BadInput unless files can be written into a folder, which is made where it is not there."""
+    """Raise BadInput unless files can be written into a folder, or it can be made; nothing is."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise BadInput(

@@ -26,7 +26,7 @@ from harmonic import env
 from harmonic.arguments import interruptible, read_arguments
 from harmonic.errors import BadInput, check_count
 from harmonic.seed import derive_seed
-from harmonic.store import check_writable
+from harmonic.store import check_writable, write_atomically
 
 DEFAULTS = {
     "dataset": "",
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     which = "" if options["model"] == "base" else f"_{Path(options['model']).name}"
     suffix = "_gpu" if env.device_kind() == "cuda" else ""
     file = Path(options["out"]) / f"sampler_{Path(options['dataset']).stem}{which}{suffix}.json"
-    file.write_text(json.dumps(result, indent=1) + "\n")
+    write_atomically(file, json.dumps(result, indent=1) + "\n")
     print(file)
     for name, figures in result["systems"].items():
         speed = f"{figures['ms_per_row']:8.2f} ms a row" if figures["ms_per_row"] else "no valid row"

@@ -34,7 +34,7 @@ import numpy as np
 from harmonic import env
 from harmonic.arguments import interruptible, read_arguments
 from harmonic.errors import BadInput, check_at_least, check_choice, check_count
-from harmonic.store import check_writable
+from harmonic.store import check_writable, write_atomically
 
 DEFAULTS = {
     "dataset": "",
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
         return 1
     suffix = "_gpu" if env.device_kind() == "cuda" else ""
     file = Path(options["out"]) / f"train_{Path(options['dataset']).stem}_{options['model']}{suffix}.json"
-    file.write_text(json.dumps(result, indent=1) + "\n")
+    write_atomically(file, json.dumps(result, indent=1) + "\n")
     print(file)
     print(f"  bound    {result['bound']['flops_per_s'] / 1e12:8.2f} TFLOP/s")
     for name, figures in result["systems"].items():

@@ -26,7 +26,7 @@ import numpy as np
 from harmonic import env
 from harmonic.arguments import interruptible, read_arguments
 from harmonic.errors import BadInput, check_count
-from harmonic.store import check_writable
+from harmonic.store import check_writable, write_atomically
 
 DEFAULTS = {
     "dataset": "",
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
         return 1
     which = "" if options["model"] == "base" else f"_{Path(options['model']).name}"
     file = Path(options["out"]) / f"{Path(options['dataset']).stem}{which}.json"
-    file.write_text(json.dumps(result, indent=1) + "\n")
+    write_atomically(file, json.dumps(result, indent=1) + "\n")
     print(f"{file}\n" + "\n".join(f"  {name:<22} {value:.3f}" for name, value in result["bits_per_cell"].items()))
     print("\n".join(f"  valid, {name:<15} {value:.3f}" for name, value in result["validity"].items()))
     return 0

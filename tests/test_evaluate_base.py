@@ -46,4 +46,4 @@ def test_wrong_arguments(arguments, word, tmp_path, monkeypatch):
     assert done.returncode == 1
     assert word in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.iterdir())

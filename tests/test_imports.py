@@ -33,7 +33,7 @@ LAYERS = {
     "data": ("bundled", "download", "parquet", "hygiene", "datasets"),
     "text": ("codec", "index", "neighbours", "dependencies", "examples", "conditions", "rejection", "rewriting"),
     "lm": ("lm",),
-    "method": ("method", "scale", "instructions", "sampling", "prompts", "passes", "completion", "scoring"),
+    "method": ("method", "scale", "instructions", "sampling", "prompts", "passes", "completion", "answers"),
     "baselines": ("baselines",),
     "metrics": ("metrics",),
     "record": ("record", "tracking"),

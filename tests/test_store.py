@@ -284,10 +284,12 @@ def test_a_copy_is_whole_or_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, one_sentence):
-    """Oracle: the rule for what a user can cause: a file stands in the way. A folder that can be written is left empty."""
+    """Oracle: the rule for what a user can cause: a file stands in the way. Looking leaves nothing behind."""
     (tmp_path / "file").touch()
     with pytest.raises(store_module.BadInput) as refused:
         check_writable("results_dir", tmp_path / "file" / "runs")
     one_sentence(refused.value, "results_dir", str(tmp_path / "file"), "Not a directory")
-    check_writable("results_dir", tmp_path / "runs")
-    assert list((tmp_path / "runs").iterdir()) == []
+    (tmp_path / "there").mkdir()
+    for folder in ("there", "runs", "runs/below"):
+        check_writable("results_dir", tmp_path / folder)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "there"]

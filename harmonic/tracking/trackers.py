@@ -57,7 +57,8 @@ class Wandb:
 
     def send(self, record: Record, synthetic: Path | None) -> None:
         """What `show` does in a process of its own; raises whatever goes wrong."""
-        check_writable("logger.folder", Path(self.folder))  # W&B would turn to another one without a word
+        check_writable("logger.folder", Path(self.folder))
+        Path(self.folder).mkdir(parents=True, exist_ok=True)  # W&B would turn to another one without a word
         for kind in ("DATA", "CACHE"):
             os.environ.setdefault(f"WANDB_{kind}_DIR", str(Path(self.folder, "wandb", kind.lower()).absolute()))
         import wandb

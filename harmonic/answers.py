@@ -16,7 +16,7 @@ from harmonic.rewriting import Rewriting
 
 
 @dataclass(frozen=True)
-class Scoring:
+class Answers:
     """What stands before each row: the rows of train that are nearest to it, or crossovers of them."""
 
     composer: Composer
