@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import QuantileTransformer
 
-from harmonic.schema import Column, Schema, discrete_texts
 from harmonic.table import load_schema, save_schema, schema_of
+from harmonic.table.schema import Column, Schema, discrete_texts
 
 MAX_QUANTILES = 1000
 

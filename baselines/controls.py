@@ -9,9 +9,9 @@ import pandas as pd
 from baselines.copy import Copy
 from baselines.independent import Independent
 from harmonic.errors import BadInput, check_at_least, check_choice
-from harmonic.schema import DISCRETE_KINDS, Schema
 from harmonic.seed import derive_seed
 from harmonic.table import load_table, save_table, schema_of
+from harmonic.table.schema import DISCRETE_KINDS, Schema
 
 Kind = Literal["noisy_copy", "half_copy", "shuffled_target", "majority"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.errors import BadInput, SamplingFailed
-from harmonic.schema import Column, Schema, discrete_texts
+from harmonic.table.schema import Column, Schema, discrete_texts
 
 HOPELESS_AFTER = 500
 """Rows to read before a generator may be given up for writing too few that obey."""

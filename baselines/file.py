@@ -8,8 +8,8 @@ import pandas as pd
 
 from harmonic.datasets import read_csv
 from harmonic.errors import BadInput, check_choice
-from harmonic.schema import Schema
 from harmonic.table import coerce, load_table, save_table, schema_of
+from harmonic.table.schema import Schema
 
 Invalid = Literal["error", "drop"]
 

@@ -6,8 +6,8 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from harmonic.schema import attach
 from harmonic.table import load_table, save_table, schema_of
+from harmonic.table.schema import attach
 
 
 class Independent:

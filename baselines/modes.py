@@ -11,8 +11,8 @@ import pandas as pd
 from sklearn.mixture import BayesianGaussianMixture
 
 from baselines.arrays import category_codes, of_category_codes
-from harmonic.schema import Column, Schema
 from harmonic.table import load_schema, save_schema, schema_of
+from harmonic.table.schema import Column, Schema
 
 MOST_MODES = 10
 LEAST_WEIGHT = 0.005

@@ -20,9 +20,9 @@ from baselines.quiet import quiet
 from baselines.watch import Watch
 from harmonic.budget import Budget, check_budget, check_minutes, settle, total_steps
 from harmonic.errors import SamplingFailed
-from harmonic.schema import Column, Schema
 from harmonic.seed import global_seed
 from harmonic.table import load_schema, save_schema, schema_of
+from harmonic.table.schema import Column, Schema
 from harmonic.training import Compute, progress_bar
 
 GONE = "overwrite_output_dir"

@@ -14,9 +14,9 @@ import pandas as pd
 from baselines.exchange import as_numbers_and_texts, as_table, refuse_text
 from baselines.quiet import quiet
 from harmonic.budget import Budget, check_budget, check_minutes, settle
-from harmonic.schema import Schema
 from harmonic.seed import global_seed
 from harmonic.table import load_schema, save_schema, schema_of
+from harmonic.table.schema import Schema
 from harmonic.training import Clock, progress_bar
 
 TABLE = "table"

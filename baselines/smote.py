@@ -8,8 +8,8 @@ import pandas as pd
 
 from baselines.exchange import refuse_text
 from harmonic.neighbours import Groups, make_groups
-from harmonic.schema import Column, attach
 from harmonic.table import load_table, save_table, schema_of
+from harmonic.table.schema import Column, attach
 
 
 class Smote:

@@ -19,9 +19,9 @@ from harmonic.lm.likelihood import Scored, cell_log_likelihoods, text_log_likeli
 from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.sampler import sample_rows
 from harmonic.lm.segments import SegmentEncoder
-from harmonic.schema import Schema
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_schema, save_schema, schema_of
+from harmonic.table.schema import Schema
 from harmonic.training import Compute, loss_curve
 
 

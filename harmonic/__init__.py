@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harmonic.datasets import as_table, load_dataset
     from harmonic.method import Harmonic
-    from harmonic.schema import Schema
+    from harmonic.table.schema import Schema
 from harmonic.table import Split
 
 __all__ = ["Harmonic", "Schema", "Split", "as_table", "load_dataset"]
 
 _HOMES = {
     "Harmonic": "method",
-    "Schema": "schema",
+    "Schema": "table.schema",
     "Split": "table",
     "as_table": "datasets",
     "load_dataset": "datasets",

@@ -15,20 +15,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harmonic import env, hygiene
+from harmonic import env
 from harmonic.build import build, build_object, target_of
 from harmonic.costs import Cost, measured
+from harmonic.datasets import hygiene
 from harmonic.distributed import agreed, joined, leads, place
 from harmonic.errors import BadInput, SamplingFailed, check_count, check_name
-from harmonic.infer import describe
 from harmonic.keys import early_key, fit_key, sample_key, score_key
 from harmonic.record import FILE, Cell, Record, earlier_record
 from harmonic.redaction import redacted
-from harmonic.schema import Schema
 from harmonic.seed import derive_seed
 from harmonic.store import Store, check_writable, copy_atomically
 from harmonic.synthesizer import Synthesizer
 from harmonic.table import Split, coerce, digest, load_table, save_table
+from harmonic.table.infer import describe
+from harmonic.table.schema import Schema
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from typing import Any, Literal, overload
 import numpy as np
 import pandas as pd
 
-from harmonic.constraints import Constraint
-from harmonic.schema import Column, Schema
+from harmonic.table.constraints import Constraint
+from harmonic.table.schema import Column, Schema
 
 RowStyle = Literal["canonical", "published"]
 Segments = list[str]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import hadamard
 
-from harmonic.encoding import Encoded
 from harmonic.errors import BadInput
+from harmonic.table.encoding import Encoded
 
 LEVELS = (128, 64, 32)
 """Bits of a number, and half of those of a category: the most that keep a row within MAX_BITS, or the last."""

@@ -15,10 +15,10 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import LabelEncoder, MinMaxScaler
 
-from harmonic.encoding import Encoded, Encoder
 from harmonic.errors import BadInput
 from harmonic.index import RowIndex
-from harmonic.schema import Schema
+from harmonic.table.encoding import Encoded, Encoder
+from harmonic.table.schema import Schema
 
 LabelRule = Literal["any", "agreement", "agreement_published", "same_class"]
 Distance = Literal["mixed", "published"]

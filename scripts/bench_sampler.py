@@ -84,7 +84,7 @@ def measure(
     from harmonic.lm.load import BASE
     from harmonic.lm.random_llama import RandomLlama
     from harmonic.method import Harmonic
-    from harmonic.sampling import Sampling
+    from harmonic.method.sampling import Sampling
     from harmonic.training import Compute
 
     compute = Compute(compile=False)  # these few steps would not pay for it

@@ -62,13 +62,13 @@ def main(arguments: list[str]) -> int:
 
 def measure(rows: int, queries: int, batches: int, seed: int) -> dict[str, Any]:
     """Every stage's seconds and memory, and the recall, in JSON's types."""
-    from harmonic.encoding import Encoder
-    from harmonic.examples import default_pool
-    from harmonic.infer import infer_schema
     from harmonic.lm.batches import collate
     from harmonic.method import Harmonic
+    from harmonic.method.examples import default_pool
     from harmonic.neighbours import found_share, mixed_neighbours, paired
-    from harmonic.schema import attach
+    from harmonic.table.encoding import Encoder
+    from harmonic.table.infer import infer_schema
+    from harmonic.table.schema import attach
 
     k, stages = default_pool(rows, rows), _Stages()
     with stages.stage("table"):

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from harmonic.datasets import Folder, configured, known_names, read_csv
-from harmonic.download import PARTS, rows_digest
+from harmonic.datasets.download import PARTS, rows_digest
 from harmonic.errors import BadInput
 
 

@@ -6,7 +6,7 @@
 Writes <out>/<dataset>.json, of another model <out>/<dataset>_<model>.json: bits per cell of test rows, over all columns and
 by column, without fine-tuning for k = 0, 1, 3, 5, 8 real neighbours and after fine-tuning on such instructions by a recipe
 of its own, beside the yardsticks of `harmonic.metrics.yardsticks` (both of numbers as the method writes them,
-`harmonic.rewriting`); the same under the sampler's masks, as rows are drawn (mixed with one part in a thousand of the
+`harmonic.method.rewriting`); the same under the sampler's masks, as rows are drawn (mixed with one part in a thousand of the
 likelihood without, so that a value beyond train's domain, which they forbid, is not infinitely wrong; the yardsticks know
 the domain in the same way); and the share of rows that obey the schema when the model writes them freely, keys and all.
 dataset=prior takes tables of the prior that pre-training never drew. A model is the shipped one or a folder that
@@ -123,9 +123,9 @@ def prior_split(number: int) -> Any:
 
 def _evaluate_split(split: Any, backbone: Any, rows: int, seed: int, fine_tune: bool) -> dict[str, Any]:
     from harmonic.method import Harmonic
+    from harmonic.method.sampling import Sampling
     from harmonic.metrics.leakage import bits_per_cell
     from harmonic.metrics.yardsticks import yardsticks
-    from harmonic.sampling import Sampling
     from harmonic.seed import derive_seed
 
     rng = np.random.default_rng(derive_seed(seed, "evaluate"))

@@ -17,7 +17,7 @@ from harmonic.arguments import read_arguments
 from harmonic.datasets import load_dataset
 from harmonic.errors import BadInput, check_name
 from harmonic.method import Harmonic
-from harmonic.sampling import Sampling
+from harmonic.method.sampling import Sampling
 
 DEFAULTS = {"dataset": "", "out": "", "method": "harmonic_published", "what": "training", "seed": 0}
 FIT_OPTIONS = ("k", "examples", "pool", "distance", "label_rule", "min_agreement", "order", "row_style", "max_instructions")

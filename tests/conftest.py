@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harmonic.schema import Column, Schema, attach
+from harmonic.table.schema import Column, Schema, attach
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +62,8 @@ def mixed_frame() -> pd.DataFrame:
 @pytest.fixture
 def mixed_table(mixed_frame: pd.DataFrame) -> pd.DataFrame:
     """The same without free text, as a table."""
-    from harmonic.infer import infer_schema
     from harmonic.table import coerce
+    from harmonic.table.infer import infer_schema
 
     frame = mixed_frame.drop(columns="note")
     return coerce(frame, infer_schema(frame, target="label"), "mixed")
@@ -192,7 +192,7 @@ def quick_harmonic() -> Callable[..., Any]:
     from harmonic.lm.decoding import Decoding
     from harmonic.lm.load import Scratch
     from harmonic.method import Harmonic
-    from harmonic.sampling import Sampling
+    from harmonic.method.sampling import Sampling
     from harmonic.training import Compute
 
     def build(steps: int = 220, model: Any = None, compute: Any = None, **settings: Any) -> Harmonic:

@@ -10,9 +10,9 @@ from baselines.file import File
 from baselines.independent import Independent
 from baselines.smote import Smote
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
-from harmonic.schema import attach
 from harmonic.table import coerce, schema_of
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import attach
 
 MAKERS = {
     "copy": Copy,

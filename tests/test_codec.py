@@ -18,7 +18,7 @@ from harmonic.codec import (
     question_key,
     wrap,
 )
-from harmonic.schema import Column, Schema
+from harmonic.table.schema import Column, Schema
 
 PETS = Schema(
     (

@@ -20,7 +20,7 @@ GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and 
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 NEEDED = {("dataset", "csv"): "dataset.path=my.csv", ("method", "file"): "method.path=my.csv"}
 MAY_BE_LEFT_OUT = {
-    "harmonic.download.": "sources of the published files, each with the settings that it needs",
+    "harmonic.datasets.download.": "sources of the published files, each with the settings that it needs",
     "harmonic.datasets.Folder": "a set without a download has none",
 }
 """Constructors of which a YAML need not list every option, and why."""

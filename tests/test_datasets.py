@@ -10,12 +10,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from harmonic import as_table
-from harmonic.bundled import BUNDLED
-from harmonic.datasets import CONF, File, Folder, configured, known_names, load_dataset, read_csv
-from harmonic.download import rows_digest
+from harmonic.datasets import File, Folder, configured, known_names, load_dataset, read_csv
+from harmonic.datasets.bundled import BUNDLED
+from harmonic.datasets.catalogue import CONF
+from harmonic.datasets.download import rows_digest
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.table import schema_of
+from harmonic.table.infer import infer_schema
 
 BUNDLED_ROWS = {"affairs": 6366, "placements": 215, "wine": 178, "breast_cancer": 569, "progression": 442}
 """From the documentation of statsmodels, SDMetrics and scikit-learn."""

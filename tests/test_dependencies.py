@@ -7,9 +7,9 @@ import pytest
 from harmonic.codec import RowCodec
 from harmonic.datasets import load_dataset
 from harmonic.dependencies import Links, _lambda
-from harmonic.examples import crossed, draw_parents
-from harmonic.infer import infer_schema
-from harmonic.schema import attach
+from harmonic.method.examples import crossed, draw_parents
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import attach
 
 TOWNS = {"Ulm": 7, "Kiel": 1, "Jena": 16, "Gera": 16}
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import train_test_split
 
-from harmonic.download import (
+from harmonic.datasets.download import (
     CALIFORNIA_COLUMNS,
     UCI,
     ByHand,

@@ -7,8 +7,8 @@ from sklearn.preprocessing import QuantileTransformer
 
 from baselines.arrays import Arrays
 from baselines.modes import REACH, ModalEncoding, Modes, _placed
-from harmonic.infer import infer_schema
-from harmonic.schema import attach
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import attach
 
 
 def test_arrays_there_and_back(mixed_table, tmp_path):

@@ -293,8 +293,14 @@ def test_bad_input_is_refused_as_in_a_run(cell, one_sentence, tmp_path, monkeypa
     with pytest.raises(BadInput) as refused:
         estimate_cell(config)
     assert str(refused.value) == run_cell(config).error["message"]
-    monkeypatch.setattr("harmonic.datasets.download_into", lambda *args: pytest.fail("downloaded"))
-    source = {"_target_": "harmonic.download.UCI", "path": "x", "columns": ["a"], "classes": None, "rows_digest": "0"}
+    monkeypatch.setattr("harmonic.datasets.sources.download_into", lambda *args: pytest.fail("downloaded"))
+    source = {
+        "_target_": "harmonic.datasets.download.UCI",
+        "path": "x",
+        "columns": ["a"],
+        "classes": None,
+        "rows_digest": "0",
+    }
     folder = {"_target_": "harmonic.datasets.Folder", "name": "far", "data_dir": str(tmp_path), "target": "a"}
     with pytest.raises(BadInput) as refused:
         estimate_cell(cell(dataset={**folder, "download": {**source, "val_share": 0.1}}))

@@ -7,8 +7,8 @@ from tqdm import tqdm
 
 from baselines.exchange import as_numbers_and_texts, as_table, collect_rows
 from harmonic.errors import SamplingFailed
-from harmonic.infer import infer_schema
 from harmonic.table import schema_of
+from harmonic.table.infer import infer_schema
 
 
 def test_there_and_back(mixed_table):

@@ -21,12 +21,12 @@ from baselines.tabula import Tabula
 from baselines.watch import Watch
 from harmonic.codec import RowCodec
 from harmonic.errors import BadInput, SamplingFailed
-from harmonic.infer import infer_schema
 from harmonic.lm.batches import Training
 from harmonic.lm.decoding import Decoding
 from harmonic.lm.load import Scratch
-from harmonic.schema import attach
 from harmonic.table import coerce, schema_of
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import attach
 from harmonic.training import Compute
 
 CPU = Compute("cpu", "32-true", checkpoint_minutes=0)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from harmonic.datasets import load_dataset
-from harmonic.hygiene import inspect, summarise, without_cells
-from harmonic.infer import infer_schema
+from harmonic.datasets.hygiene import inspect, summarise, without_cells
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
 
 
 def split_of(train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame, **settings: object) -> Split:

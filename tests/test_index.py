@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from harmonic import index, neighbours
-from harmonic.encoding import Encoded, Encoder
 from harmonic.errors import BadInput
 from harmonic.index import RowIndex
-from harmonic.infer import infer_schema
 from harmonic.neighbours import found_share, make_groups, mixed_neighbours, nearest, nearest_approximately
+from harmonic.table.encoding import Encoded, Encoder
+from harmonic.table.infer import infer_schema
 
 ROWS, K = 3000, 10
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from harmonic import neighbours
-from harmonic.encoding import Encoded, Encoder
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.neighbours import make_groups, nearest
-from harmonic.schema import Schema
+from harmonic.table.encoding import Encoded, Encoder
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import Schema
 
 
 def mixed_table(n: int, seed: int) -> pd.DataFrame:

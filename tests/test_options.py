@@ -8,9 +8,9 @@ from harmonic.errors import BadInput, check_count
 from harmonic.lm.batches import Training
 from harmonic.lm.decoding import Decoding
 from harmonic.method import Harmonic
+from harmonic.method.sampling import Sampling
 from harmonic.metrics.attacks.prompt_copy import PromptCopy
 from harmonic.metrics.utility import MachineLearningEfficacy
-from harmonic.sampling import Sampling
 from harmonic.training import Compute
 
 

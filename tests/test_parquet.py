@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from harmonic.datasets import load_dataset
+from harmonic.datasets.parquet import read_parquet
 from harmonic.errors import BadInput
-from harmonic.parquet import read_parquet
 from harmonic.table import digest
 
 pytest.importorskip("pyarrow")

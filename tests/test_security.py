@@ -25,14 +25,14 @@ from harmonic.codec import (
 )
 from harmonic.datasets import File
 from harmonic.errors import BadInput, check_name
-from harmonic.infer import describe, infer_schema
 from harmonic.lm.batches import Training
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.load import BASE, Scratch
 from harmonic.lm.segments import SegmentEncoder
 from harmonic.record import Cell
-from harmonic.schema import Column, Schema
 from harmonic.table import coerce
+from harmonic.table.infer import describe, infer_schema
+from harmonic.table.schema import Column, Schema
 from tests.lm.test_segments import BUILDERS, SENTENCE_PIECE, byte_level
 from tests.test_imports import ROOT, sources
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from harmonic.codec import RowCodec
 from harmonic.errors import BadInput
-from harmonic.schema import Column
+from harmonic.table.schema import Column
 
 TEXT = r'(?:[^"\\\x00-\x1f]|\\(?:[\\bfnrt]|u00(?:0[0-9a-f]|1[0-9a-f]|22)))+'
 """The inside of a JSON string that is not empty, quotes by their number."""

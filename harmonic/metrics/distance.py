@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln
 
-from harmonic.encoding import Encoded
 from harmonic.metrics.intervals import wilson_interval
 from harmonic.metrics.rows import check_rows
 from harmonic.neighbours import DIGITS, closest, nearest
-from harmonic.schema import Schema
 from harmonic.table import Split
+from harmonic.table.encoding import Encoded
+from harmonic.table.schema import Schema
 
 TAILS = {"dcr_tail": 0.02, "dcr_tail5": 0.05}
 """Quantiles of the hold-out's distances that near-copies fall below."""

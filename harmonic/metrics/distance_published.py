@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from harmonic.encoding import Encoder
 from harmonic.errors import check_count
 from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.neighbours import closest
-from harmonic.schema import Schema
 from harmonic.seed import derive_seed
 from harmonic.table import Split
+from harmonic.table.encoding import Encoder
+from harmonic.table.schema import Schema
 
 
 @dataclass(frozen=True)

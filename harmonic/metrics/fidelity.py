@@ -13,9 +13,9 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from harmonic.errors import check_count
 from harmonic.metrics.rows import check_rows, draw_rows
-from harmonic.schema import Column, discrete_texts
 from harmonic.seed import derive_seed
 from harmonic.table import Split
+from harmonic.table.schema import Column, discrete_texts
 
 ROWS_PER_CELL = 5
 """Rows that mutual information asks for, on average, in each cell of two numbers' bins."""

@@ -10,9 +10,9 @@ import pandas as pd
 from harmonic.codec import RowCodec
 from harmonic.errors import check_count
 from harmonic.metrics.rows import check_rows, draw_rows
-from harmonic.schema import Schema
 from harmonic.seed import derive_seed
 from harmonic.table import Split
+from harmonic.table.schema import Schema
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from harmonic.lm.module import VERSION, fine_tune
 from harmonic.lm.segments import SegmentEncoder, pad_left
 from harmonic.metrics.rows import check_rows, draw_rows
 from harmonic.metrics.utility import class_scores, number_scores, trivial_score, usable_rows
-from harmonic.schema import Column, Schema, discrete_texts
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import Split, coerce
+from harmonic.table.schema import Column, Schema, discrete_texts
 from harmonic.training import Compute, progress_bar
 
 log = logging.getLogger(__name__)

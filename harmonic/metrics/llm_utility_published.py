@@ -9,15 +9,15 @@ import pandas as pd
 from sklearn.metrics import f1_score
 
 from harmonic.codec import RowCodec
-from harmonic.encoding import EMPTY
 from harmonic.errors import BadInput
 from harmonic.lm.batches import Training
 from harmonic.lm.load import Backbone, Lora, Pretrained, backbone
 from harmonic.metrics.llm_utility import Questions, greedy_answers, learn_answers, readable_rows
 from harmonic.metrics.utility import usable_rows
-from harmonic.schema import Schema
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import Split
+from harmonic.table.encoding import EMPTY
+from harmonic.table.schema import Schema
 from harmonic.training import Compute
 
 MODEL = Pretrained(

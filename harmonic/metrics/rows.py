@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from harmonic.errors import BadInput
-from harmonic.schema import DISCRETE_KINDS, Column, discrete_texts
 from harmonic.table import Split
+from harmonic.table.schema import DISCRETE_KINDS, Column, discrete_texts
 
 log = logging.getLogger(__name__)
 

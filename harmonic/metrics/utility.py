@@ -19,11 +19,11 @@ from sklearn.svm import SVC, LinearSVC
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from xgboost import XGBClassifier, XGBRegressor
 
-from harmonic.encoding import EMPTY
 from harmonic.errors import BadInput, check_count
 from harmonic.metrics.rows import check_rows
 from harmonic.seed import derive_seed
 from harmonic.table import Split
+from harmonic.table.encoding import EMPTY
 
 Settings = Mapping[str, Any]
 Folds = Sequence[tuple[np.ndarray, np.ndarray]]

@@ -24,9 +24,9 @@ from xgboost import XGBClassifier, XGBRegressor
 from harmonic.errors import BadInput
 from harmonic.metrics.rows import check_rows
 from harmonic.metrics.utility import Learner, choose_settings, fit_classifier, make_folds, usable_rows
-from harmonic.schema import Schema
 from harmonic.seed import derive_seed
 from harmonic.table import Split
+from harmonic.table.schema import Schema
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from harmonic.constraints import Constraint
 from harmonic.metrics.rows import read_numbers, readable, take_rows
-from harmonic.schema import DISCRETE_KINDS, MAX_PLACES, Column, Schema, discrete_texts, written_in_full
 from harmonic.table import Split
+from harmonic.table.constraints import Constraint
+from harmonic.table.schema import DISCRETE_KINDS, MAX_PLACES, Column, Schema, discrete_texts, written_in_full
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harmonic.schema import Column
 from harmonic.table import Split
+from harmonic.table.schema import Column
 
 SHARES = np.concatenate([[0.001, 0.003, 0.01, 0.03], np.linspace(0.05, 0.95, 19), [0.97, 0.99, 0.997, 0.999]])
 BINS = 100

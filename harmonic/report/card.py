@@ -203,7 +203,7 @@ Bits per cell (value and closing quote, given the key and all before) of up to {
 better. *marginal*: the column's distribution in train, exact values mixed with a histogram; *copy*: a random
 example's value, mixed with the uniform distribution; *copy or marginal*: both. Their shares are fitted on validation
 rows, column by column, and they fall back to what the column can hold, so they know the table; the base model knows
-the five neighbours of the row alone. All read numbers as the method writes them (`harmonic/rewriting.py`). *Under
+the five neighbours of the row alone. All read numbers as the method writes them (`harmonic/method/rewriting.py`). *Under
 masks* the model too knows what a column can hold, as when rows are sampled.
 
 {bits}

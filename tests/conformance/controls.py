@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from harmonic.codec import RowCodec
-from harmonic.infer import infer_schema
-from harmonic.schema import Schema
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import Schema
 from tests.test_config import CONF
 
 N = 600

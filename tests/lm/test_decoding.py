@@ -19,8 +19,8 @@ from harmonic.lm.grammar import Grammar
 from harmonic.lm.reader import Reader
 from harmonic.lm.sampler import sample_rows
 from harmonic.lm.segments import SegmentEncoder
-from harmonic.schema import Column, Schema
 from harmonic.table import schema_of
+from harmonic.table.schema import Column, Schema
 from harmonic.training import Compute
 
 CPU = Compute("cpu", "32-true")

@@ -18,8 +18,8 @@ from harmonic.lm.base.prior import Ranges, draw_table
 from harmonic.lm.grammar import DONE, FAR, Grammar, token_bytes
 from harmonic.lm.patterns import value_pattern
 from harmonic.lm.segments import SegmentEncoder
-from harmonic.schema import Column, Schema
 from harmonic.table import schema_of
+from harmonic.table.schema import Column, Schema
 
 BUNDLED = ("affairs", "breast_cancer", "placements", "progression", "wine")
 COLUMNS = (

@@ -96,7 +96,7 @@ def test_columns_stand_in_schema_order(learnt, easy_table, monkeypatch):
         return cell_log_likelihoods(model, encoder, row, n, compute)
 
     keys = [learnt.codec.key(place, first=first) for first in (True, False) for place in range(6)]
-    monkeypatch.setattr("harmonic.method.cell_log_likelihoods", spy)
+    monkeypatch.setattr("harmonic.method.harmonic.cell_log_likelihoods", spy)
     monkeypatch.setattr(learnt, "compute", CPU)
     for settings in ({"own": np.arange(10)}, {"without_examples": True}):
         found = learnt.log_likelihood(easy_table[:10], seed=0, **settings)

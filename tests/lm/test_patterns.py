@@ -10,7 +10,7 @@ import pytest
 from harmonic.codec import RowCodec
 from harmonic.errors import BadInput
 from harmonic.lm.patterns import literal, value_pattern
-from harmonic.schema import Column, Schema
+from harmonic.table.schema import Column, Schema
 
 
 def pattern(column, style="canonical"):

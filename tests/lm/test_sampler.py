@@ -17,7 +17,7 @@ from harmonic.lm.decoding import Decoding, Limits, Prompt, Writer
 from harmonic.lm.grammar import Grammar
 from harmonic.lm.sampler import PATIENCE, sample_rows
 from harmonic.lm.segments import SegmentEncoder
-from harmonic.schema import Column, Schema
+from harmonic.table.schema import Column, Schema
 from harmonic.training import Compute
 
 CPU = Compute("cpu", "32-true")

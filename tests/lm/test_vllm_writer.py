@@ -11,7 +11,7 @@ import pytest
 from harmonic.errors import BadInput
 from harmonic.lm.decoding import Decoding
 from harmonic.lm.load import BASE
-from harmonic.sampling import Sampling
+from harmonic.method.sampling import Sampling
 from harmonic.table import coerce
 
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from harmonic.infer import infer_schema
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
 
 
 def split_of(train: pd.DataFrame, test: pd.DataFrame, **columns: str) -> Split:

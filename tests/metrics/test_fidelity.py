@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harmonic.infer import infer_schema
 from harmonic.metrics.fidelity import Fidelity, bin_codes, column_shape, mutual_information, pair_trends, quantile_edges
-from harmonic.schema import Column
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import Column
 
 NUMBER = Column("x", "integer", "int64", low=0, high=9)
 OTHER = Column("z", "decimal", "float64", low=0, high=9)

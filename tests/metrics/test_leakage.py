@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harmonic.infer import infer_schema
 from harmonic.metrics.leakage import DataLeakageTest, bits_per_cell, leakage
 from harmonic.table import Split
+from harmonic.table.infer import infer_schema
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.metrics.leakage_published import PublishedDataLeakageTest, published_text
 from harmonic.table import Split
+from harmonic.table.infer import infer_schema
 
 NAMES = ["size", "colour", "y"]
 

@@ -13,7 +13,6 @@ from hydra.utils import instantiate
 
 from harmonic.codec import ASSISTANT, HUMAN
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.lm.batches import Training
 from harmonic.lm.load import BASE, Scratch
 from harmonic.lm.segments import SegmentEncoder
@@ -27,6 +26,7 @@ from harmonic.metrics.llm_utility import (
     readable_rows,
 )
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
 from harmonic.training import Compute
 
 CPU = Compute("cpu", "32-true")

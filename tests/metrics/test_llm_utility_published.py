@@ -11,12 +11,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.lm.batches import Training
 from harmonic.lm.load import Lora, Pretrained, Scratch, save, table_tokenizer
 from harmonic.metrics import llm_utility, llm_utility_published
 from harmonic.metrics.llm_utility_published import MODEL, RECIPE, PublishedLanguageModelEfficacy, Task, read_classes
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
 from harmonic.training import Compute
 
 CPU = Compute("cpu", "32-true")

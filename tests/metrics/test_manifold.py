@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harmonic.infer import infer_schema
 from harmonic.metrics import manifold
 from harmonic.metrics.manifold import AlphaPrecisionBetaRecall, alpha_precision, beta_recall, nearest_point
-from harmonic.schema import Column
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import Column
 
 
 def ring(n: int, seed: int) -> pd.DataFrame:
@@ -141,7 +141,7 @@ def test_at_most_max_rows(split: Split, monkeypatch: pytest.MonkeyPatch) -> None
     assert sizes == [(100, 100)] * 3 + [(30, 30)] * 3
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning:harmonic.encoding")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:harmonic.table.encoding")
 @pytest.mark.filterwarnings("ignore:Degrees of freedom:RuntimeWarning")
 def test_a_column_without_a_value_counts_for_nothing(split: Split) -> None:
     """Invariant: the scores are those of the table without it."""

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.metrics.fidelity import Fidelity
 from harmonic.metrics.manifold import AlphaPrecisionBetaRecall
 from harmonic.metrics.rows import check_rows, draw_rows, read_numbers
 from harmonic.metrics.two_sample import ClassifierTwoSampleTest
 from harmonic.metrics.validity import Validity
-from harmonic.schema import Column, Schema
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import Column, Schema
 
 Metric = Fidelity | ClassifierTwoSampleTest | AlphaPrecisionBetaRecall | Validity
 METRICS = [Fidelity(), ClassifierTwoSampleTest(folds=2), AlphaPrecisionBetaRecall(), Validity()]

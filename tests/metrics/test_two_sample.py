@@ -7,11 +7,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.metrics import two_sample
 from harmonic.metrics.two_sample import ClassifierTwoSampleTest, cross_validated_auc
 from harmonic.metrics.utility import make_folds
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
 
 
 def linked(n: int, seed: int) -> pd.DataFrame:

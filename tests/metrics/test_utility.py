@@ -14,12 +14,12 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.metrics import utility_published
 from harmonic.metrics.utility import MachineLearningEfficacy, fit_classifier, judge_classifier, make_folds
 from harmonic.metrics.utility_published import PublishedMachineLearningEfficacy, Task, published_score
-from harmonic.schema import Task as TaskName
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import Task as TaskName
 
 MODELS = ("lr", "svm", "rf", "xgb")
 SCORES = ("f1_weighted", "f1_macro", "mcc", "auc")

@@ -9,10 +9,10 @@ import pytest
 
 from baselines.independent import Independent
 from harmonic import load_dataset
-from harmonic.infer import infer_schema
 from harmonic.metrics.validity import Validity, determined, find_dependencies, in_range, valid_cells
-from harmonic.schema import Column, Schema, attach
 from harmonic.table import Split
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import Column, Schema, attach
 
 SCHEMA = Schema(
     (

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harmonic.infer import infer_schema
 from harmonic.metrics.yardsticks import _histogram, yardsticks
 from harmonic.table import Split
+from harmonic.table.infer import infer_schema
 
 
 def split_of(frame, **corrections):

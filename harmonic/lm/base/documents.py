@@ -14,13 +14,13 @@ import pandas as pd
 
 from harmonic import codec as text
 from harmonic.codec import Instruction, RowCodec, Segments
-from harmonic.encoding import Encoder
 from harmonic.lm.base import names
 from harmonic.lm.base.prior import Generator, Ranges, draw_table
 from harmonic.lm.vocabulary import EOS, free_slots
 from harmonic.neighbours import nearest
-from harmonic.schema import DISCRETE_KINDS, Column
 from harmonic.table import schema_of
+from harmonic.table.encoding import Encoder
+from harmonic.table.schema import DISCRETE_KINDS, Column
 
 FIXED = (
     *(text.QUOTE, text.CLOSE, text.GENERATE, text.HUMAN, text.ASSISTANT, text.ANSWER),

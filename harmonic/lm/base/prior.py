@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.lm.base import names
-from harmonic.schema import Column, Schema, Task, attach
+from harmonic.table.schema import Column, Schema, Task, attach
 
 Array = np.ndarray
 Generator = np.random.Generator

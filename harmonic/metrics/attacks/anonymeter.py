@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harmonic.encoding import EMPTY
 from harmonic.errors import BadInput, check_count
 from harmonic.metrics.attacks.cells import cell_codes
 from harmonic.metrics.rows import check_rows
-from harmonic.schema import Schema
 from harmonic.seed import derive_seed, global_seed
 from harmonic.table import Split
+from harmonic.table.encoding import EMPTY
+from harmonic.table.schema import Schema
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harmonic.encoding import Encoded
 from harmonic.seed import derive_seed
 from harmonic.table import Split
+from harmonic.table.encoding import Encoded
 
 
 @dataclass(frozen=True)

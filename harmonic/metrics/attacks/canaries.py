@@ -11,9 +11,9 @@ import pandas as pd
 from harmonic.errors import BadInput, check_count
 from harmonic.metrics.rows import check_rows
 from harmonic.neighbours import closest, nearest
-from harmonic.schema import Column
 from harmonic.seed import derive_seed
 from harmonic.table import Split
+from harmonic.table.schema import Column
 
 TYPICAL_AMONG = 2000
 """Train rows among which typical ones are looked for, so that the search is bounded."""

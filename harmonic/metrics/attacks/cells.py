@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from harmonic.encoding import EMPTY
 from harmonic.metrics.rows import read_numbers
-from harmonic.schema import DISCRETE_KINDS, Column, Schema, discrete_texts
+from harmonic.table.encoding import EMPTY
+from harmonic.table.schema import DISCRETE_KINDS, Column, Schema, discrete_texts
 
 
 def cell_codes(tables: Sequence[pd.DataFrame], schema: Schema) -> list[np.ndarray]:

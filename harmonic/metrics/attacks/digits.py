@@ -6,7 +6,7 @@ from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
 from harmonic.metrics.attacks.audit import Audit
-from harmonic.schema import Schema
+from harmonic.table.schema import Schema
 
 SEPARATOR = ","
 CHUNK_CELLS = 16_000_000

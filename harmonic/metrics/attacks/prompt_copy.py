@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from harmonic.encoding import Encoded
 from harmonic.errors import BadInput
 from harmonic.metrics.attacks.cells import cell_codes
 from harmonic.metrics.intervals import wilson_interval
@@ -15,6 +14,7 @@ from harmonic.metrics.rows import check_rows
 from harmonic.neighbours import closest, paired
 from harmonic.seed import derive_seed
 from harmonic.table import Split
+from harmonic.table.encoding import Encoded
 
 log = logging.getLogger(__name__)
 

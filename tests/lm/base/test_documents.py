@@ -84,8 +84,8 @@ def test_neighbours_are_the_nearest_others():
     """Oracle: a hand-made line of points, with and without classes."""
     table = draw_table(np.random.default_rng(0), Ranges(columns=(3, 3), rows=(60, 60)))
     frame = pd.DataFrame({"x": np.arange(17.0), "y": [*"ab"] * 8 + ["a"]})
-    from harmonic.infer import infer_schema
-    from harmonic.schema import attach
+    from harmonic.table.infer import infer_schema
+    from harmonic.table.schema import attach
 
     line = attach(frame, infer_schema(frame))
     assert neighbours_of(line, np.array([4]), 3, within_class=True)[0].tolist() == [2, 6, 0]
@@ -96,7 +96,7 @@ def test_neighbours_are_the_nearest_others():
 def test_the_published_question():
     """Oracle: HARMONIC's LLE template, written out for a table of two features."""
     frame = pd.DataFrame({"age": [31, 40], "job": ["cook", "smith"], "label": ["bad", "good"]})
-    from harmonic.infer import infer_schema
+    from harmonic.table.infer import infer_schema
 
     codec = RowCodec(infer_schema(frame))
     asked = "".join(text.question("Evaluate. \nText: ", codec.schema, codec.cells(frame)[1]))

@@ -19,9 +19,9 @@ from harmonic.lm.base.pretrain import Recipe, make_batch, make_tokenizer, split_
 from harmonic.lm.load import BASE, save
 from harmonic.lm.vocabulary import free_slots
 from harmonic.method import Harmonic
+from harmonic.method.sampling import Sampling
 from harmonic.metrics.yardsticks import yardsticks
 from harmonic.report.card import model_card
-from harmonic.sampling import Sampling
 from harmonic.table import coerce
 
 EVALUATIONS = Path(__file__).parents[3] / "results" / "base"

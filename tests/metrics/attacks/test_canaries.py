@@ -15,8 +15,8 @@ from baselines.independent import Independent
 from baselines.smote import Smote
 from harmonic.errors import BadInput
 from harmonic.metrics.attacks.canaries import Canaries, _anywhere, draw_candidates, exposure
-from harmonic.schema import Column
 from harmonic.table import coerce, schema_of
+from harmonic.table.schema import Column
 from tests.metrics.splits import split_of
 
 CHANCE = 7 - np.log2(np.arange(1, 129)).mean()
@@ -136,7 +136,7 @@ def test_withheld_rows_are_shown_in_no_prompt(learnt, easy_table, monkeypatch):
         prompts.extend("".join(row(number).prompt) for number in range(n))
         return np.zeros((n, 6))
 
-    monkeypatch.setattr("harmonic.method.cell_log_likelihoods", scorer)
+    monkeypatch.setattr("harmonic.method.harmonic.cell_log_likelihoods", scorer)
     learnt.log_likelihood(easy_table.iloc[odd], seed=0, withheld=odd)
     sizes = {int(size) for prompt in prompts for size in re.findall(r'"size": "(\d+)"', prompt)}
     assert len(prompts) == 20

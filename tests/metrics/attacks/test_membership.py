@@ -6,7 +6,6 @@ import pytest
 from scipy.stats import gaussian_kde
 
 from harmonic.errors import BadInput
-from harmonic.infer import infer_schema
 from harmonic.metrics.attacks import density
 from harmonic.metrics.attacks.audit import Audit
 from harmonic.metrics.attacks.density import Space, domias, gen_lra, log_density
@@ -16,6 +15,7 @@ from harmonic.metrics.attacks.likelihood import loss, min_k, reference_loss
 from harmonic.metrics.attacks.membership import MembershipInference, judge, threshold
 from harmonic.metrics.intervals import hit_rate_interval
 from harmonic.table import Split, coerce
+from harmonic.table.infer import infer_schema
 
 
 def line(train: list[int], val: list[int], test: list[int]) -> Split:

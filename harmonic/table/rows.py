@@ -1,0 +1,189 @@
+"""Table and Split: rows that obey a schema.
+
+A table is a `pandas.DataFrame` that obeys a `Schema` and carries it in `attrs`. Its columns keep the storage type of the
+user's file (`Column.dtype`), so that a synthetic table looks like the real one; what a value *means* is the column's kind.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harmonic.errors import BadInput, shown
+from harmonic.table.encoding import Encoder
+from harmonic.table.infer import infer_schema
+from harmonic.table.schema import DISCRETE_KINDS, Column, Schema, attach, discrete_texts
+
+
+def schema_of(table: pd.DataFrame) -> Schema:
+    """The schema a table carries, if it is still the table's; else one that is inferred from its values.
+
+    pandas hands `attrs` on to whatever is made of a table: one with other columns, values of another kind, or numbers that
+    mostly lie beyond a column's range has a schema of its own, but for its target and what it is about.
+    """
+    carried = table.attrs.get("schema")
+    if not isinstance(carried, Schema):
+        return infer_schema(table)
+    if _fits(table, carried):
+        return carried
+    target = carried.target if carried.target in table else None
+    return infer_schema(table, target=target, description=carried.description)
+
+
+def _fits(table: pd.DataFrame, schema: Schema) -> bool:
+    try:
+        coerce(table, schema, "")
+    except BadInput:
+        return False
+    return all(_lies_within(table[column.name], column) for column in schema.columns if column.is_numeric)
+
+
+def _lies_within(values: pd.Series, column: Column) -> bool:
+    numbers = column.numbers(values.dropna())
+    low = -np.inf if column.low is None else column.low
+    high = np.inf if column.high is None else column.high
+    return not len(numbers) or float(((numbers >= low) & (numbers <= high)).mean()) >= 0.5
+
+
+def coerce(frame: pd.DataFrame, schema: Schema, source: str) -> pd.DataFrame:
+    """`frame` as a table of `schema`: its columns in order, stored as the schema says, every cell of the right kind.
+
+    Ranges are not enforced: a hold-out may reach beyond train.
+
+    Args:
+        frame: rows as read from a file or made by a generator.
+        schema: what they must obey.
+        source: how an error names the rows, e.g. "test.csv".
+
+    Raises:
+        BadInput: a column is missing or unknown, or a cell is not of its column's kind; names column, row and value.
+    """
+    missing = [name for name in schema.names if name not in frame.columns]
+    unknown = [str(name) for name in frame.columns if name not in schema.names]
+    if missing or unknown:
+        found = " and ".join(
+            f"{what} {', '.join(map(repr, names[:3]))}{', …' if len(names) > 3 else ''}"
+            for what, names in (("lacks", missing), ("has the unknown column", unknown))
+            if names
+        )
+        raise BadInput(f"{source} must have the columns of train, but {found}: add or drop them there.")
+    table = frame[schema.names].reset_index(drop=True)
+    for column in schema.columns:
+        table[column.name] = _coerce_column(table[column.name], column, source)
+    return schema.restore_dtypes(table)
+
+
+def _coerce_column(values: pd.Series, column: Column, source: str) -> pd.Series:
+    empty = values.isna()
+    if not column.nullable:
+        cure = f"fill it or set dataset.columns.{{{column.name!r}: {{nullable: true}}}}"
+        _refuse(empty, values, column, source, f"an empty cell where train has none: {cure}")
+    if column.kind == "text":
+        return values.astype(object)
+    if column.kind == "datetime":
+        if column.dtype == "datetime64" and pd.api.types.is_datetime64_any_dtype(values):
+            return values
+        moments = pd.to_datetime(values, format=column.datetime_format, errors="coerce")
+        _refuse(moments.isna() & ~empty, values, column, source, f"no date of the form {column.datetime_format}")
+        return moments if column.dtype == "datetime64" else values
+    if column.kind in DISCRETE_KINDS:
+        texts = discrete_texts(values, column)
+        cure = "move a row with it into train, or list the column's categories in the data set's YAML"
+        known = texts.isin(column.categories) | empty
+        _refuse(~known, values, column, source, f"a category that train does not have: {cure}")
+        return texts.map(column.stored, na_action="ignore")
+    numbers = pd.to_numeric(values, errors="coerce")
+    _refuse(numbers.isna() & ~empty | np.isinf(numbers.fillna(0.0)), values, column, source, "no finite number")
+    if column.kind == "integer":
+        _refuse((numbers % 1 != 0) & ~empty, values, column, source, "no integer")
+    return numbers
+
+
+def with_columns(table: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A copy with these columns, new ones or in place of its own; `DataFrame.assign` would take none named self."""
+    changed = table.copy()
+    for name, values in columns.items():
+        changed[name] = values
+    return changed
+
+
+def _refuse(bad: pd.Series, values: pd.Series, column: Column, source: str, found: str) -> None:
+    if bad.any():
+        row = int(np.flatnonzero(bad.to_numpy())[0])
+        others = int(bad.sum()) - 1
+        more = f" (and {others} more such cells)" if others else ""
+        raise BadInput(
+            f"{source}, column {column.name!r}, row {row + 1}: expected {column.kind}, found {shown(values.iloc[row])}, "
+            f"{found}{more}."
+        )
+
+
+def save_table(table: pd.DataFrame, folder: Path, schema: Schema | None = None) -> None:
+    """Write table.csv and schema.json into a folder; the schema is the table's own unless another is given."""
+    schema = schema or schema_of(table)
+    whole = {column.name: "Int64" for column in schema.columns if column.kind == "integer" and column.stored_as_number}
+    table.astype(whole).to_csv(folder / "table.csv", index=False)  # 7 beside an empty cell, not 7.0
+    save_schema(schema, folder)
+
+
+def save_schema(schema: Schema, folder: Path) -> None:
+    """Write schema.json alone: what a method keeps that needs no row of train."""
+    (folder / "schema.json").write_text(json.dumps(schema.to_json(), indent=1))
+
+
+def load_schema(folder: Path) -> Schema:
+    """The schema that `save_schema` or `save_table` wrote."""
+    return Schema.from_json(json.loads((folder / "schema.json").read_text()))
+
+
+def load_table(folder: Path) -> pd.DataFrame:
+    """The table that `save_table` wrote, bit for bit."""
+    schema = load_schema(folder)
+    texts = {column.name: "str" for column in schema.columns if column.dtype == "str"}
+    frame = pd.read_csv(
+        folder / "table.csv", dtype=texts, float_precision="round_trip", keep_default_na=False, na_values=[""]
+    )
+    return coerce(frame, schema, "table.csv")
+
+
+def digest(frame: pd.DataFrame) -> str:
+    """SHA-256 of a table's CSV text: equal for equal tables, whatever the machine."""
+    return hashlib.sha256(frame.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Train, validation and test rows of one data set, under one schema."""
+
+    name: str
+    schema: Schema
+    train: pd.DataFrame
+    val: pd.DataFrame
+    test: pd.DataFrame
+    hygiene: dict[str, Any] = field(default_factory=dict)
+    """What the hygiene check found (`harmonic.datasets.hygiene.inspect`)."""
+
+    def __post_init__(self) -> None:
+        for table in (self.train, self.val, self.test):
+            attach(table, self.schema)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Scales and category codes, fitted once on train and shared by neighbours, metrics and downstream models."""
+        return Encoder.fit(self.train, self.schema)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the schema and the three tables."""
+        parts = [json.dumps(self.schema.to_json(), sort_keys=True), *map(digest, (self.train, self.val, self.test))]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def with_hygiene(self, hygiene: dict[str, Any]) -> "Split":
+        """The same split with what the hygiene check found."""
+        return replace(self, hygiene=hygiene)
