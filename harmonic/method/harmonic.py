@@ -50,8 +50,8 @@ class Harmonic:
         model: the language model, or "base" (the shipped one), "scratch", a hub id or a folder.
         k: examples per instruction.
         examples: what they are, see `harmonic.method.examples.draw_parents`: real neighbours, or crossovers of them.
-        pool: how many neighbours crossovers are made of; if not given, ten, but on tables of more than
-            `LARGE` rows see `default_pool`, and ten of a draft. One less than there are rows at most.
+        pool: how many neighbours crossovers are made of; if not given, ten, but on tables of more than `LARGE` rows see
+            `harmonic.method.examples.default_pool`, and ten of a draft. One less than there are rows at most.
         distance: where neighbours are looked for, see `harmonic.neighbours.make_groups`.
         neighbour_search: exact or approximate, see `harmonic.neighbours.mixed_neighbours`; if not given, exact on tables of
             140 000 rows or fewer, and on larger ones where the run's instructions are few.
