@@ -24,7 +24,7 @@ LAYERS = {
         "distributed",
         "synthesizer",
     ),
-    "training": ("training", "sharding"),
+    "training": ("training",),
     "data": ("datasets",),
     "text": ("codec", "index", "neighbours", "dependencies"),
     "lm": ("lm",),

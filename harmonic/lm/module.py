@@ -17,8 +17,8 @@ from harmonic.lm.attention import block_attention
 from harmonic.lm.batches import IGNORED, Batch, Training, collate
 from harmonic.lm.compiled import compiled_layers
 from harmonic.lm.segments import SegmentEncoder
-from harmonic.sharding import sharded, take_back
 from harmonic.training import Compute, Resumable, Run, train
+from harmonic.training.sharding import sharded, take_back
 
 VERSION = 3
 """Raised when fine-tuning computes something else: a part of the key of whatever is fine-tuned, see `harmonic.keys`."""
