@@ -131,15 +131,16 @@ def test_tests_are_imported_by_nothing():
 
 
 def test_importing_the_package_is_cheap():
-    """Oracle: the clock of the fastest of three, and that neither torch nor its users are loaded."""
+    """Oracle: the clock, in the fastest of three: less than pandas takes, which it needs; neither torch nor its users."""
     code = (
-        "import sys, time; start = time.perf_counter(); import harmonic; seconds = time.perf_counter() - start; "
+        "import sys; from time import perf_counter as now; start = now(); import pandas; between = now(); "
+        "import harmonic; seconds = (now() - between) / (between - start); "
         "heavy = {'torch', 'transformers', 'lightning', 'sklearn', 'xgboost'} & set(sys.modules); print(seconds, *heavy)"
     )
     command = [sys.executable, "-c", code]
     said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(3)]
     assert all(len(line.split()) == 1 for line in said), said
-    assert min(float(line) for line in said) < 2
+    assert min(float(line) for line in said) < 1
 
 
 def test_what_the_package_offers():
