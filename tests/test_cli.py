@@ -64,7 +64,7 @@ def process(arguments, tmp_path):
     def call(*own):
         flags = [word for word in own if word.startswith("-")]
         line = [sys.executable, str(RUN), *flags, *arguments, *(word for word in own if word not in flags)]
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
         return done.returncode, done.stdout, done.stderr
 
     return call

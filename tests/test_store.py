@@ -209,7 +209,7 @@ def test_four_processes_have_a_claim_one_after_the_other(tmp_path, locks):
     assert (tmp_path / "journal").read_text().split() == ["in", "out"] * 4
 
 
-@pytest.mark.parametrize(("locks", "at_most_s"), [("locks", 5.0), ("no locks", 10.0)])
+@pytest.mark.parametrize(("locks", "at_most_s"), [("locks", 1.0), ("no locks", 10.0)])
 def test_a_claim_of_a_killed_process_is_taken_over(tmp_path, locks, at_most_s):
     """Oracle: SIGKILL while it holds the claim; the kernel's lock is free at once, a lease when it has run out."""
     with claimant(tmp_path, 600, locks) as holder:

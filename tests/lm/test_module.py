@@ -6,10 +6,11 @@ import numpy as np
 import peft
 import pytest
 import torch
+from transformers import get_cosine_schedule_with_warmup
 
 from harmonic.errors import BadInput
 from harmonic.lm.batches import IGNORED, Training, collate, plan_batches
-from harmonic.lm.module import FineTuning, fine_tune
+from harmonic.lm.module import FineTuning, fine_tune, warm_cosine
 from harmonic.training import CHECKPOINT, Compute
 
 CPU = Compute("cpu", "32-true", checkpoint_minutes=0)
@@ -297,6 +298,15 @@ def test_each_family_learns(tiny_model, vocabulary, easy_encoder, easy_instructi
     assert losses[0] == pytest.approx(np.log(vocabulary), abs=0.3)
     assert losses[-1] < 0.8 * losses[0]
     assert not model.training
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(0, 1), (0, 7), (3, 60), (36, 1200)])
+def test_the_rate_is_that_of_transformers(warmup, steps):
+    """Oracle: the library's schedule, bit for bit, up to the last step and the one behind it."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    (expected,) = get_cosine_schedule_with_warmup(optimizer, warmup, steps).lr_lambdas
+    part = warm_cosine(warmup, steps)
+    assert [part(step) for step in range(steps + 1)] == [expected(step) for step in range(steps + 1)]
 
 
 def test_the_rate_rises_and_falls_over_the_whole_run(tiny_model, vocabulary):
