@@ -58,7 +58,7 @@ class Anonymeter:
     out by one column sees that rare values are handed on, which independent columns do too (.22 to .44 on diabetes, german
     and adult), and not whether rows are.
 
-    Cost: seconds on small tables, one to two minutes on Adult. Needs the package anonymeter, an extra.
+    Cost: seconds on small tables, a minute on Adult. Needs the package anonymeter, an extra.
 
     Source: Giomi et al. 2023, *A Unified Framework for Quantifying Privacy Risk in Synthetic Data*, PoPETs 2023; the package
     anonymeter 1.1. Not taken from it: its correction for a hold-out smaller than train, an extrapolation under which real
