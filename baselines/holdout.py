@@ -11,7 +11,10 @@ from harmonic.table import load_table, save_table
 
 
 class Holdout:
-    """Returns validation rows, each once: no metric learns from them or compares with them.
+    """Returns validation rows, each once: no metric learns from them.
+
+    Three attacks of `mia` hold validation rows as a sample of the population. Beside these very rows they tell nobody apart
+    (an area of .5), so that the strongest attack is that of fewer, and of .5 at least.
 
     There are as many as there are, fewer than train: a data set's val is what is scored unless n_samples asks for less.
     """

@@ -139,6 +139,33 @@ def closest(queries: Encoded, references: Encoded, *, mismatch: float = 1.0) -> 
     return distances, counts
 
 
+@dataclass(frozen=True)
+class Sides:
+    """Rows between two tables: which of them is nearer, and which of its rows."""
+
+    to_first: np.ndarray
+    """Distance to the nearest row of the first table, float64, shape (m,), rounded as `closest` does."""
+    to_second: np.ndarray
+    ties: np.ndarray
+    """How many rows of the two tables are the nearest, int64, shape (m,)."""
+    load: np.ndarray
+    """How many of the m rows each row of the two tables is the nearest to, ties split evenly, float64, shape (n1 + n2,)."""
+
+
+def sides(queries: Encoded, first: Encoded, second: Encoded) -> Sides:
+    """Where each query lies between the rows of two tables."""
+    both, parts = first + second, (slice(len(first)), slice(len(first), None))
+    apart = np.empty((2, len(queries)))
+    ties = np.empty(len(queries), dtype=np.int64)
+    load = np.zeros(len(both))
+    for rows, block in _blocks(queries, both, 1.0):
+        apart[:, rows] = np.stack([block[:, part].min(axis=1) for part in parts]).round(DIGITS)
+        is_nearest = block <= apart[:, rows].min(axis=0)[:, None] + 10.0**-DIGITS
+        ties[rows] = is_nearest.sum(axis=1)
+        load += (1 / ties[rows]) @ is_nearest
+    return Sides(apart[0], apart[1], ties, load)
+
+
 def paired(rows: Encoded, others: Encoded, *, mismatch: float = 1.0) -> np.ndarray:
     """Distance of each row to the other at the same place, float64, shape (n,), rounded as `closest` does."""
     gaps = np.abs(rows.numbers - others.numbers)

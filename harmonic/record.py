@@ -87,9 +87,10 @@ class Record:
     def write(self, root: Path) -> Path:
         """Write record.json into the cell's folder under `root`; the caller sees to it that nobody else does so now.
 
-        Nothing that was found out is lost: scores of other metrics on the same rows are kept, whether or not this run ended
-        well, and a run that failed before it had rows leaves a record that has them alone. So does one that would say
-        nothing new: a record names the commit and the machine that computed it, not those that looked at it last.
+        Nothing that was found out is lost: scores of other metrics on the same rows, synthetic and real, are kept, whether
+        or not this run ended well, and a run that failed before it had rows leaves a record that has them alone. So does one
+        that would say nothing new: a record names the commit and the machine that computed it, not those that looked at it
+        last.
         """
         path = self.cell.folder(root) / FILE
         earlier = earlier_record(path)
@@ -97,8 +98,8 @@ class Record:
         if earlier and earlier.digests.get("synthetic"):
             if rows is None:
                 return path
-            if earlier.digests["synthetic"] == rows:
-                self.scores = {**earlier.scores, **self.scores}
+            same = all(earlier.digests.get(name) == self.digests.get(name) for name in ("synthetic", "split"))
+            self.scores = {**(earlier.scores if same else {}), **self.scores}
         self.scores = dict(sorted(self.scores.items()))
         if not (earlier and earlier.status == self.status == "done" and earlier._content() == self._content()):
             write_atomically(path, dumps(self))

@@ -73,6 +73,23 @@ def test_nearest_is_the_double_loop(
         np.testing.assert_allclose(np.take_along_axis(expected, indices, axis=1), distances, atol=1e-12)
 
 
+def test_sides_are_the_double_loop(schema: Schema, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tables in one search, against both loops; a row that stands in both tables has half of each query near it."""
+    tables = [mixed_table(n, seed) for seed, n in enumerate((60, 40, 30))]
+    tables[2] = pd.concat([tables[2], tables[1].iloc[:5]], ignore_index=True)
+    queries, first, second = encoded(schema, *tables)
+    apart = [by_loop(tables[0], other, tables[0], 1.0) for other in tables[1:]]
+    together = np.hstack(apart)
+    is_nearest = together <= together.min(axis=1, keepdims=True) + 1e-8
+    monkeypatch.setattr(neighbours, "CHUNK_CELLS", 500)
+    found = neighbours.sides(queries, first, second)
+    np.testing.assert_allclose(found.to_first, apart[0].min(axis=1), atol=1e-8)
+    np.testing.assert_allclose(found.to_second, apart[1].min(axis=1), atol=1e-8)
+    np.testing.assert_array_equal(found.ties, is_nearest.sum(axis=1))
+    np.testing.assert_allclose(found.load, (is_nearest / is_nearest.sum(axis=1, keepdims=True)).sum(axis=0))
+    assert found.load.sum() == pytest.approx(60)
+
+
 def test_ties_come_in_order_of_row_number(schema: Schema) -> None:
     """By hand: of four equal rows the first ones are taken, and they stand in order."""
     row = mixed_table(1, 3).assign(amount=0.5, colour="red")

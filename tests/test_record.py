@@ -81,6 +81,13 @@ def test_scores_of_other_rows_are_not_kept(tmp_path):
     assert read(path).values == {"dcr_mean": 2.0}
 
 
+def test_scores_on_other_test_rows_are_not_kept(tmp_path):
+    """Oracle: the rule: the same synthetic rows, scored on another split, as after a test file was replaced."""
+    record(scores={"nrs": score(nrs=1.0)}, digests={"synthetic": "rows", "split": "old"}).write(tmp_path)
+    path = record(scores={"dcr": score(dcr_mean=2.0)}, digests={"synthetic": "rows", "split": "new"}).write(tmp_path)
+    assert read(path).values == {"dcr_mean": 2.0}
+
+
 @pytest.mark.parametrize("value", [0.5, math.nan, math.inf])
 def test_a_record_that_says_nothing_new_is_left_alone(tmp_path, value):
     """Oracle: the bytes; also where a score is no number, as the published SVM's may be."""

@@ -8,8 +8,9 @@ CHUNK_CELLS = 8_000_000
 """Cells of one block of resamples, so that memory stays bounded."""
 
 
-def wilson_interval(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share of n rows; the share may be a fraction of a row, as where ties are halved.
+def wilson_interval(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share of n rows; neither need be of whole ones: ties are halved, and rows that hang
+    together are worth fewer.
 
     Wilson 1927, *Probable inference, the law of succession, and statistical inference*, JASA 22.
     """
@@ -67,7 +68,8 @@ def auc_interval(
     """Percentile bootstrap interval of `auc`, over resamples of the positives and of the negatives.
 
     Where the two are told apart without an error, resamples are too, and the interval is a point: it then speaks of the
-    rows at hand, not of those one might have drawn.
+    rows at hand, not of those one might have drawn. Of ten or twenty of a kind it is too narrow where the area is far from
+    .5: at a confidence of .99 and an area of .86, 2 to 5 % of its low ends lie above that.
     """
     places, positives, _ = _sorted(positive, negative)
     levels = len(positives)

@@ -130,6 +130,6 @@ def _words(schema: Schema, name: str, answers: Mapping[str, str]) -> tuple[str, 
 def read_classes(answers: Sequence[str], words: Sequence[str]) -> np.ndarray:
     """The class whose word comes first in each answer, as a whole word in either case; int64, EMPTY where there is none."""
     codes = {word.casefold(): code for code, word in enumerate(words)}
-    either = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-    found = [re.search(rf"(?<!\w)({either})(?!\w)", answer, re.IGNORECASE) for answer in answers]
-    return np.array([codes[match[1].casefold()] if match else EMPTY for match in found], dtype=np.int64)
+    either = "|".join(re.escape(word) for word in sorted(codes, key=len, reverse=True))
+    found = [re.search(rf"(?<!\w)({either})(?!\w)", answer.casefold()) for answer in answers]
+    return np.array([codes[match[1]] if match else EMPTY for match in found], dtype=np.int64)

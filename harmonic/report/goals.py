@@ -1,5 +1,6 @@
 """What `method=harmonic model=base` is held to, and how far each of it is reached on the paper's tables."""
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import pandas as pd
 
 from harmonic.record import Record
 from harmonic.report.entries import HOLE, summarise
-from harmonic.report.groups import AS_TRAIN, Group, by_dataset, group
+from harmonic.report.groups import AS_TRAIN, Group, by_dataset, group, wrote_rows
 from harmonic.report.published import published
 from harmonic.report.significance import paired_interval
 from harmonic.report.study import Fold, labelled
@@ -36,7 +37,8 @@ ON_TEST = (
     "method=harmonic model=base under its default budget, as many rows as train has, against every baseline of the same "
     "table: means over seeds, on test rows. Baselines have as many seeds as the other tables say; those of one seed count, "
     "too, and are marked 1. Behind ± is half of Student's 95 % interval over our seeds: what is missed or reached by less "
-    "is not settled. What was tried where a goal is missed: docs/study.md."
+    "is not settled, nor is what other test rows would say, since those of all seeds are the same. What was tried where a "
+    "goal is missed: docs/study.md."
 )
 ON_FOLDS = (
     "The same by cross-validation, where test rows are few: each row of train and val stands for a test row once. Means "
@@ -101,7 +103,7 @@ class _Contest:
         """None where our method has no records."""
         whole = [row for row in group(records) if row.rows == AS_TRAIN]
         ours = [row for row in whole if (row.method, row.model) == (METHOD, MODEL)]
-        rivals = tuple(row for row in whole if _is_baseline(row))
+        rivals = tuple(row for row in whole if _is_baseline(row) and any(map(wrote_rows, row.records)))
         return cls(ours[0], rivals, holdout_values(records)) if ours else None
 
     @classmethod
@@ -119,8 +121,9 @@ class _Contest:
         return cls(ours, tuple(filter(_is_baseline, rows)), dict(enumerate(record.values for record in ours.records)))
 
     def mean(self, key: str) -> float | None:
-        """Of our seeds."""
-        return _mean(self.ours, key)
+        """Of our seeds; None where one of them has a hole."""
+        entry = summarise(self.ours.values(key), 3)
+        return entry.mean if entry.state == "value" else None
 
     def told(self, key: str) -> str:
         """Our mean, and how far it is to either end of its interval over seeds."""
@@ -131,17 +134,15 @@ class _Contest:
         return f"{_short(float(np.mean(values)))} ± {_short((high - low) / 2)}"
 
     def as_useful(self) -> list[Group] | None:
-        """The baselines of a weighted F1 at most `NEAR_UTILITY` below ours; None where ours, or our attacks, are a hole."""
+        """The baselines of a weighted F1 at most `NEAR_UTILITY` below ours, or of one that is not known.
+
+        None where ours, or our attacks, are a hole.
+        """
         ours = self.mean("mle_f1_weighted")
         if ours is None or self.mean("mia_auc") is None:
             return None
         means = ((_mean(row, "mle_f1_weighted"), row) for row in self.baselines)
-        return [row for mean, row in means if mean is not None and round(ours - mean, 3) <= NEAR_UTILITY]
-
-    def best(self, key: str) -> tuple[float, str] | None:
-        """The highest mean of a baseline, and whose it is."""
-        means = [(mean, _named(row)) for row in self.baselines if (mean := _mean(row, key)) is not None]
-        return max(means, default=None)
+        return [row for mean, row in means if mean is None or round(ours - mean, 3) <= NEAR_UTILITY]
 
 
 def _is_baseline(row: Group) -> bool:
@@ -156,8 +157,13 @@ def _named(row: Group) -> str:
 
 
 def _mean(row: Group, key: str) -> float | None:
-    entry = summarise(row.values(key), 3)
-    return entry.mean if entry.state == "value" else None
+    """Of a baseline's seeds that have the score: one that failed or was not scored takes nothing from the others."""
+    values = [value for value in row.values(key) if value is not None and math.isfinite(value)]
+    return float(np.mean(values)) if values else None
+
+
+def _unknown(names: Sequence[str]) -> str:
+    return f"{HOLE} ({', '.join(names)})"
 
 
 def _verdict(gap: float, text: str) -> str:
@@ -171,10 +177,17 @@ def _short(value: float) -> str:
 
 def _utility(key: str) -> Callable[[_Contest], str]:
     def judge(contest: _Contest) -> str:
-        mean, best = contest.mean(key), contest.best(key)
-        if mean is None or best is None:
+        mean = contest.mean(key)
+        rivals = [(_mean(row, key), _named(row)) for row in contest.baselines]
+        known = [(theirs, name) for theirs, name in rivals if theirs is not None]
+        if mean is None or not known:
             return HOLE
-        return _verdict(best[0] - UTILITY_GAP - mean, f"{contest.told(key)}, {best[1]} {_short(best[0])}")
+        best, name = max(known)
+        gap = best - UTILITY_GAP - mean
+        unknown = [name for theirs, name in rivals if theirs is None]
+        if unknown and round(gap, 3) <= 0:
+            return _unknown(unknown)
+        return _verdict(gap, f"{contest.told(key)}, {name} {_short(best)}")
 
     return judge
 
@@ -200,8 +213,8 @@ def _attack_beside(contest: _Contest) -> str:
     rivals, mean = contest.as_useful(), contest.mean("mia_auc")
     if rivals is None or mean is None:
         return HOLE
-    areas = [(_named(row), _mean(row, "mia_auc")) for row in rivals]
-    return _beside([(name, None if area is None else (mean, area)) for name, area in areas])
+    areas = [(row, _mean(row, "mia_auc")) for row in rivals]
+    return _beside([(row, None if area is None else (mean, area)) for row, area in areas])
 
 
 def _shared_attacks_beside(contest: _Contest) -> str:
@@ -212,22 +225,23 @@ def _shared_attacks_beside(contest: _Contest) -> str:
     areas = []
     for row in rivals:
         keys = _attacks(contest.ours) & _attacks(row)
-        areas.append((_named(row), (_strongest(contest.ours, keys), _strongest(row, keys)) if keys else None))
+        areas.append((row, (_strongest(contest.ours, keys), _strongest(row, keys)) if keys else None))
     return _beside(areas)
 
 
-def _beside(areas: Sequence[tuple[str, tuple[float, float] | None]]) -> str:
+def _beside(areas: Sequence[tuple[Group, tuple[float, float] | None]]) -> str:
     """A verdict on areas of ours and of each baseline, with those of the baselines that are below ours.
 
-    It is not reached over a baseline without an area.
+    It is not reached over a baseline without an area, or of which it is not known how useful it is, nor missed beside that.
     """
     if not areas:
         return f"{REACHED}: no baseline is as useful"
-    pairs = [(name, *pair) for name, pair in areas if pair is not None]
+    known = [(_named(row), _mean(row, "mle_f1_weighted") is not None, pair) for row, pair in areas]
+    pairs = [(name, *pair) for name, is_useful, pair in known if pair is not None and is_useful]
     gap = max((ours - theirs for _, ours, theirs in pairs), default=0.0)
-    unknown = [name for name, pair in areas if pair is None]
+    unknown = [name for name, is_useful, pair in known if pair is None or not is_useful]
     if unknown and round(gap, 3) <= 0:
-        return f"{HOLE} ({', '.join(unknown)})"
+        return _unknown(unknown)
     below: dict[str, list[str]] = {}
     for name, ours, theirs in sorted(pairs, key=lambda pair: pair[2]):
         if round(theirs, 3) < round(ours, 3):
@@ -237,13 +251,15 @@ def _beside(areas: Sequence[tuple[str, tuple[float, float] | None]]) -> str:
 
 
 def _attacks(row: Group) -> set[str]:
-    """Keys of the single attacks that all records of a row have."""
-    return set.intersection(*({key for key in record.values if ATTACK_KEY.fullmatch(key)} for record in row.records))
+    """Keys of the single attacks that all records of a row have, those aside that have none."""
+    found = [{key for key in record.values if ATTACK_KEY.fullmatch(key)} for record in row.records]
+    return set.intersection(*filter(None, found)) if any(found) else set()
 
 
 def _strongest(row: Group, attacks: Collection[str]) -> float:
     """The mean over seeds of the greatest area."""
-    return float(np.mean([max(record.values[key] for key in attacks) for record in row.records]))
+    known = [record for record in row.records if record.values.keys() >= set(attacks)]
+    return float(np.mean([max(record.values[key] for key in attacks) for record in known]))
 
 
 def _prompt_copy(contest: _Contest) -> str:

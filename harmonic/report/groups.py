@@ -36,7 +36,13 @@ class Group:
     def seeds(self) -> str:
         """How many, and how many of them failed."""
         failed = sum(record.status == "failed" for record in self.records)
-        return f"{len(self.records)} ({failed} failed)" if failed else str(len(self.records))
+        seeds = list(dict.fromkeys(record.cell.seed for record in self.records if self._counts[_trial(record)] > 1))
+        notes = [f"{failed} failed"] * bool(failed) + [f"seed {seed} twice" for seed in seeds]
+        return f"{len(self.records)} ({', '.join(notes)})" if notes else str(len(self.records))
+
+    @property
+    def _counts(self) -> Counter[tuple[int, Any]]:
+        return Counter(map(_trial, self.records))
 
     @property
     def is_reference(self) -> bool:
@@ -48,7 +54,7 @@ class Group:
     @property
     def has_rows(self) -> bool:
         """Whether every seed came as far as a synthetic table."""
-        return all(not record.error or record.error["stage"].startswith("score ") for record in self.records)
+        return all(map(wrote_rows, self.records))
 
     def costs(self, key: str) -> list[float | None]:
         """What a stage cost each seed; none of them where some ran on a GPU and others did not: their mean is of neither."""
@@ -56,14 +62,14 @@ class Group:
         return [record.costs.get(key) if len(has_gpu) == 1 else None for record in self.records]
 
     def values(self, key: str) -> list[float | None]:
-        """A score of each record."""
-        return [record.values.get(key) for record in self.records]
+        """A score of each record; none where a seed has two, as after a new version: which of them counts is not known."""
+        counts = self._counts
+        return [record.values.get(key) if counts[_trial(record)] == 1 else None for record in self.records]
 
     def by_seed(self, key: str) -> dict[int, float]:
         """A score by seed, where it is a number; a seed that has two records has none."""
-        counts = Counter(record.cell.seed for record in self.records)
-        pairs = ((record.cell.seed, record.values.get(key)) for record in self.records)
-        return {seed: value for seed, value in pairs if value is not None and math.isfinite(value) and counts[seed] == 1}
+        pairs = zip((record.cell.seed for record in self.records), self.values(key), strict=True)
+        return {seed: value for seed, value in pairs if value is not None and math.isfinite(value)}
 
     def failed_in(self, key: str, metric: str) -> bool:
         """Whether a seed has no such score because it failed in the metric, or before: what it would have is no hole."""
@@ -80,8 +86,21 @@ class Group:
 def by_dataset(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Records by the name of their data set, in order of name; a fold of one is another, since it has other test rows.
 
-    Files of one name, or one file read in two ways, have a hash of path and reading behind it.
+    Files of one name, or one file read in two ways, have a hash of path and reading behind it; a data set of which one seed
+    was scored on two splits, as after a file was replaced, one of the split.
     """
+    found: dict[str, list[Record]] = {}
+    for name, some in _by_name(records).items():
+        splits = {(record.cell.seed, record.digests["split"]) for record in some if "split" in record.digests}
+        is_shared = len(splits) > len({seed for seed, _ in splits})
+        for record in some:
+            split = record.digests.get("split", "")
+            found.setdefault(_suffixed(name, split, is_shared and bool(split)), []).append(record)
+    return dict(sorted(found.items()))
+
+
+def _by_name(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records by data set, fold and file, whatever the split."""
     found: dict[str, list[Record]] = {}
     files = {(record.cell.dataset, _file(record)) for record in records}
     counts = Counter(name for name, _ in files)
@@ -89,7 +108,7 @@ def by_dataset(records: Sequence[Record]) -> dict[str, list[Record]]:
         fold = record.config.get("dataset", {}).get("fold")
         name = _suffixed(record.cell.dataset, _file(record), counts[record.cell.dataset] > 1)
         found.setdefault(name if fold is None else f"{name}, fold {fold}", []).append(record)
-    return dict(sorted(found.items()))
+    return found
 
 
 def group(records: Sequence[Record]) -> list[Group]:
@@ -162,8 +181,18 @@ def _file(record: Record) -> str:
     return json.dumps(_less_names(read), sort_keys=True) if "path" in dataset else ""
 
 
+def _trial(record: Record) -> tuple[int, Any]:
+    """What a row has one record of: a seed, on each fold that it stands for."""
+    return record.cell.seed, record.config.get("dataset", {}).get("fold")
+
+
 def _model(record: Record) -> str:
     return "" if record.cell.model == "none" else record.cell.model
+
+
+def wrote_rows(record: Record) -> bool:
+    """Whether it came as far as a synthetic table."""
+    return not record.error or record.error["stage"].startswith("score ")
 
 
 def rows_of(record: Record) -> str:

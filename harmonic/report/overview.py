@@ -17,17 +17,27 @@ BEGIN, END = "<!-- results: written by scripts/make_readme.py -->", "<!-- end of
 
 
 def overview(records: Sequence[Record]) -> pd.DataFrame:
-    """A row per data set of the paper and method, in the paper's order and that of `METHODS`; cells as in `tables`."""
+    """A row per data set of the paper and method, in the paper's order and that of `METHODS`; cells as in `tables`.
+
+    A method on two models is two rows that name them, one in two configurations two rows with their hashes.
+    """
     titles = [score.title for key in KEYS for score in SCORES if score.key == key]
     columns = ["table", "method", "seeds", *titles]
     known, parts = tables(records), [pd.DataFrame(columns=columns)]
     for dataset in published().datasets:
         if dataset in known:
             table = known[dataset].assign(table=dataset)
-            chosen = table[table["method"].isin(METHODS) & table["rows"].isin([AS_TRAIN, ""])]
-            chosen = chosen.sort_values("method", key=lambda names: names.map(METHODS.index), kind="stable")
+            chosen = table[_plain(table["method"]).isin(METHODS) & table["rows"].isin([AS_TRAIN, ""])]
+            chosen = chosen.sort_values("method", key=lambda names: _plain(names).map(METHODS.index), kind="stable")
+            twice = chosen["method"].duplicated(keep=False)
+            chosen = chosen.assign(method=chosen["method"].where(~twice, chosen["method"] + " (" + chosen["model"] + ")"))
             parts.append(chosen.reindex(columns=columns, fill_value=HOLE))
     return pd.concat(parts)
+
+
+def _plain(names: pd.Series) -> pd.Series:
+    """Names without the hash that tells two configurations apart."""
+    return names.str.partition(" [")[0]
 
 
 def with_overview(page: str, records: Sequence[Record]) -> str:

@@ -27,6 +27,9 @@ CRITERIA = (
     Criterion("privacy: AUC of the strongest membership attack, nearest to .5", ("mia_auc",), 0.5),
 )
 
+MOST_CHOICES = 1000
+"""Of methods to rank together: their number can double with each data set."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -45,10 +48,11 @@ def standing(records: Sequence[Record], criterion: Criterion) -> Standing | None
     """Methods ranked by a criterion; None where no two data sets have two methods in common.
 
     Ranks ask every method on every data set. Of all choices of two data sets or more, with the methods that have no hole on
-    them, the one with the most results counts, and of equal ones that with more data sets. Folds of one data set share their
-    rows and are no data sets for such a test: they are left out. References are not ranked, nor methods of other numbers of
-    rows than most; each counts by its mean over seeds, and one with several configurations on a data set is none that could
-    be named.
+    them, the one with the most results counts, and of equal ones that with more data sets; where data sets lack so many
+    different methods that there are thousands of choices, the best that a search among the most promising finds. Folds of
+    one data set share their rows and are no data sets for such a test: they are left out. References are not ranked, nor
+    methods of other numbers of rows than most; each counts by its mean over seeds, and one with several configurations on a
+    data set is none that could be named.
     """
     whole = [record for record in records if record.config.get("dataset", {}).get("fold") is None]
     losses = {dataset: _losses(some, criterion) for dataset, some in by_dataset(whole).items()}
@@ -74,11 +78,20 @@ def standing(records: Sequence[Record], criterion: Criterion) -> Standing | None
 
 
 def _shared_by(losses: Mapping[str, Mapping[str, float]]) -> list[frozenset[str]]:
-    """The methods that some of the data sets have in common, each set of them once, larger ones first, then by name."""
+    """The methods that some of the data sets have in common, each set of them once, larger ones first, then by name.
+
+    Of more than `MOST_CHOICES` sets those count that have the most results, each time that a data set has been looked at.
+    """
+
+    def results(shared: frozenset[str]) -> tuple[int, list[str]]:
+        return -len(shared) * sum(shared <= found.keys() for found in losses.values()), sorted(shared)
+
     sets: set[frozenset[str]] = set()
     for found in losses.values():
         own = frozenset(found)
         sets |= {own} | {own & other for other in sets}
+        if len(sets) > MOST_CHOICES:
+            sets = set(sorted(sets, key=results)[:MOST_CHOICES])
     return sorted(sets, key=lambda shared: (-len(shared), sorted(shared)))
 
 

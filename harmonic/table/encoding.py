@@ -27,6 +27,10 @@ class Encoded:
     def __getitem__(self, rows: slice | np.ndarray) -> "Encoded":
         return Encoded(self.numbers[rows], self.codes[rows])
 
+    def __add__(self, other: "Encoded") -> "Encoded":
+        """These rows, and the others behind them."""
+        return Encoded(np.concatenate([self.numbers, other.numbers]), np.concatenate([self.codes, other.codes]))
+
 
 @dataclass(frozen=True)
 class Encoder:

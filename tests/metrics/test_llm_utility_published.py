@@ -77,6 +77,11 @@ def test_answers_are_read_by_hand(answer, wanted):
     assert read_classes([answer], ["bad", "good", "very good"]).tolist() == [wanted]
 
 
+def test_letters_that_have_no_case_of_their_own():
+    """Oracle: Unicode's case folding: a long s is an s, a dotless i no i."""
+    assert read_classes(["POSITIVE", "po\u017fitive", "pos\u0131tive"], ["negative", "positive"]).tolist() == [1, 1, -1]
+
+
 def test_training_has_the_dialogue_form_and_the_test_has_not(split, monkeypatch):
     """Oracle: the published form of question and answer; test rows as synthetic: the same question without the wrapper."""
     trained, asked = [], []

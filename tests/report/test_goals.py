@@ -94,6 +94,33 @@ def test_a_baseline_whose_attack_is_not_known_is_told():
     assert column(ours(), rival("near", attack=0.5), unknown)[5] == "missed by .020: .520, near (1) .500"
 
 
+@pytest.mark.parametrize(
+    ("second", "beside"),
+    [
+        (record("smote", 1, error="no"), "missed by .010: .520, smote .510"),
+        (record("smote", 1, mia_auc=0.6, mia_distance_auc=0.6), "reached: .520"),
+        (record("smote", 1, error="no", stage="score mle", mia_auc=0.6, mia_distance_auc=0.6), "reached: .520"),
+    ],
+    ids=["failed", "not scored", "failed in a metric"],
+)
+def test_a_seed_that_failed_takes_nothing_from_a_baseline(second, beside):
+    """Oracle: by hand: its other seed is .8, ours .7; a hole there made it no rival once."""
+    rivals = rival("smote", f1=0.8, macro=0.8, attack=0.51), second, rival("tvae", f1=0.6, macro=0.6, attack=0.6)
+    cells = column(ours(), *rivals)
+    assert cells[0] == "missed by .090: .700, smote .800"
+    assert cells[1] == "missed by .140: .650, smote .800"
+    assert cells[5] == beside
+
+
+def test_a_baseline_whose_utility_is_not_known_is_told():
+    """Oracle: the rule: no goal is reached over it, none missed beside it; one that wrote no rows is nobody's rival."""
+    unknown = record("unknown", mia_auc=0.4, mia_distance_auc=0.4)
+    cells = column(ours(), rival("smote"), unknown)
+    assert cells[0] == cells[1] == cells[5] == cells[6] == f"{HOLE} (unknown (1))"
+    assert column(ours(mle_f1_weighted=0.69), rival("smote"), unknown)[0] == "missed by .010: .690, smote (1) .710"
+    assert column(ours(), rival("smote"), record("broken", error="no")) == column(ours(), rival("smote"))
+
+
 def test_a_method_on_two_models_is_two_baselines():
     """Oracle: by hand: neither hides the other."""
     rivals = [record("great", model=model, mle_f1_weighted=0.7, mia_auc=area) for model, area in (("a", 0.5), ("b", 0.6))]

@@ -67,6 +67,18 @@ def test_files_of_one_name_are_two_data_sets():
     assert list(by_dataset([one, one])) == ["german"]
 
 
+def test_one_seed_on_two_splits_is_two_data_sets():
+    """Oracle: the rule: test rows that differ make no table; a split for each seed is one data set."""
+
+    def scored(seed, split):
+        return replace(record("smote", seed), digests={"split": split})
+
+    found = by_dataset([scored(0, "one"), scored(1, "one"), scored(0, "two"), record("tvae", error="no", stage="data")])
+    assert sorted(map(len, found.values())) == [1, 1, 2]
+    assert sum(name.startswith("german [") for name in found) == 2
+    assert list(by_dataset([scored(0, "one"), scored(1, "two"), scored(1, "two")])) == ["german"]
+
+
 def test_seeds_and_failures_are_counted():
     """Oracle: by hand."""
     (row,) = group(
@@ -109,6 +121,8 @@ def test_two_records_of_one_seed_have_no_pair():
     """Oracle: by hand: which of the two would be the seed's?"""
     (row,) = group([record("smote", 0, mle_auc=0.5), record("smote", 0, mle_auc=0.7), record("smote", 1, mle_auc=0.6)])
     assert row.by_seed("mle_auc") == {1: 0.6}
+    assert row.values("mle_auc") == [None, None, 0.6]
+    assert row.seeds == "3 (seed 0 twice)"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The README's results. Oracles: the tables by data set; the page's own text."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,16 @@ def test_rows_are_those_of_the_tables():
     assert row["seeds"] == "2"
     assert row["DCR share (.5)"] == "–"
     assert list(METHODS) == list(dict.fromkeys(METHODS))
+
+
+def test_no_row_goes_missing_and_no_two_bear_one_name():
+    """Oracle: by hand: two models, and two configurations, which have hashes in the tables."""
+    models = [record("harmonic", model=model, c2st_auc=0.6) for model in ("base", "gpt2")]
+    ways = [replace(record("smote", seed, c2st_auc=0.7), config={"method": {"k": seed}}) for seed in (0, 1)]
+    names = overview([*models, *ways])["method"].tolist()
+    assert names[2:] == ["harmonic (base)", "harmonic (gpt2)"]
+    assert [name.partition(" [")[0] for name in names[:2]] == ["smote", "smote"]
+    assert len(set(names)) == 4
 
 
 def test_only_what_stands_between_the_marks_is_written():

@@ -32,6 +32,9 @@ def test_many_data_sets_are_no_obstacle():
     sets = {f"d{number:02}": "abc".replace("abc"[number % 3], "") if number > 1 else "abc" for number in range(40)}
     found = standing(grid({(name, dataset): ord(name) / 200 for dataset, names in sets.items() for name in names}), UTILITY)
     assert len(found.datasets) * len(found.ranking.methods) == 2 * (2 + 13)
+    names = [f"m{number:02}" for number in range(24)]  # each data set lacks another: of m of them 24 - m methods are shared
+    found = standing(grid({(name, own): 0.5 for own in names for name in names if name != own}), UTILITY)
+    assert len(found.datasets) * len(found.ranking.methods) == 12 * 12
     few = dict(list(sets.items())[:4])
     found = standing(grid({(name, dataset): ord(name) / 200 for dataset, names in few.items() for name in names}), UTILITY)
     assert (found.datasets, found.ranking.methods) == (("d00", "d01", "d02"), ("b", "a"))

@@ -58,8 +58,7 @@ class Audit:
     @cached_property
     def candidates(self) -> Encoded:
         """All of them for distances."""
-        parts = [self.split.encoder.encode(table) for table in (self.members, self.strangers)]
-        return Encoded(*(np.concatenate(arrays) for arrays in zip(*((p.numbers, p.codes) for p in parts), strict=True)))
+        return self.split.encoder.encode(self.members) + self.split.encoder.encode(self.strangers)
 
     @cached_property
     def candidate_points(self) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from harmonic.errors import BadInput, check_count
 from harmonic.metrics.attacks.audit import Audit
@@ -33,6 +34,8 @@ ON_MODEL: tuple[Callable[[Audit], np.ndarray | None], ...] = (loss, min_k, refer
 CONFIDENCE = 0.95
 LEAST = 10
 """Rows of train and of test; of fewer, a bootstrap knows next to nothing."""
+DEALS = 200
+"""Of members and others at random, for what chance gives."""
 FALSE_ALARMS = {"tpr1": 0.01, "tpr10": 0.1}
 
 
@@ -48,7 +51,10 @@ class MembershipInference:
     * `mia_auc`: the greatest area under the ROC curve over all attacks, 0 to 1; chance .5, greater means leakage.
     * `mia_tpr1`, `mia_tpr10`: the greatest share of members found at a threshold that at most 1 % or 10 % of the others
       pass. A leak of few rows shows here before it shows in the area. Chance is .01 and .1 of many candidates; of m members
-      and others (⌊m/100⌋ + 1) / (m + 1), .015 of 200, and the greatest of several attacks lies above it.
+      and others (⌊m/100⌋ + 1) / (m + 1), .015 of 200.
+    * `mia_auc_chance`, `mia_tpr1_chance`, `mia_tpr10_chance`: what the three are on average where membership means nothing,
+      since the greatest of several attacks lies above the chance of one: candidates keep the scores that all attacks gave
+      them, and members are drawn from among them anew, `DEALS` times. `…_chance_high`: what 5 % of the deals exceed.
     * `mia_<attack>_auc`, `mia_<attack>_tpr1`, `mia_<attack>_tpr10`: the same of one attack: `distance`,
       `distance_difference`, `domias`, `gen_lra`, `classifier`, `levatt`, `loss`, `min_k`, `reference_loss`.
     * `…_low`, `…_high`: intervals that hold together with 95 % over all attacks (each at 1 - .05 / their number): a
@@ -69,8 +75,9 @@ class MembershipInference:
     own.
     """
 
-    version = 2
-    """1 took the threshold of a share for known: intervals of shares in records of before are too narrow."""
+    version = 3
+    """1 took the threshold of a share for known: intervals of shares in records of before are too narrow. 3: also tells what
+    chance gives."""
     max_members: int = 5000
     """Members at most, and as many others."""
     max_scored: int = 500
@@ -117,7 +124,25 @@ def judge(scores: dict[str, np.ndarray], seed: int) -> dict[str, float]:
         for key in ("auc", *FALSE_ALARMS)
         for end in ("", "_low", "_high")
     }
-    return {**strongest, "mia_attacks": float(len(scores)), **result}
+    return {**strongest, **by_chance(scores, seed), "mia_attacks": float(len(scores)), **result}
+
+
+def by_chance(scores: dict[str, np.ndarray], seed: int) -> dict[str, float]:
+    """The maxima where members are drawn at random from the candidates: `mia_<…>_chance` and `…_chance_high`.
+
+    Attacks with as many candidates have the same ones, and are dealt together: what they have in common stays.
+    """
+    rng = np.random.default_rng(derive_seed(seed, "chance"))
+    found: dict[str, list[float]] = {"auc": [], **{key: [] for key in FALSE_ALARMS}}
+    ranks = [rankdata(score) for score in scores.values()]  # whose order is all that the maxima hang on
+    for _ in range(DEALS):
+        deals = {size: rng.permutation(size) for size in {len(own): None for own in ranks}}
+        dealt = [np.split(own[deals[len(own)]], 2) for own in ranks]
+        found["auc"].append(max((own.sum() / len(own) - (len(own) + 1) / 2) / len(own) for own, _ in dealt))
+        for key, rate in FALSE_ALARMS.items():
+            found[key].append(max(float((own > threshold(others, rate)).mean()) for own, others in dealt))
+    means = {f"mia_{key}_chance": float(np.mean(values)) for key, values in found.items()}
+    return means | {f"mia_{key}_chance_high": float(np.quantile(values, CONFIDENCE)) for key, values in found.items()}
 
 
 def threshold(others: np.ndarray, rate: float) -> float:

@@ -12,8 +12,8 @@ from harmonic.metrics.attacks.density import Space, domias, gen_lra, log_density
 from harmonic.metrics.attacks.digits import digits, levatt
 from harmonic.metrics.attacks.distance import distance, distance_difference
 from harmonic.metrics.attacks.likelihood import loss, min_k, reference_loss
-from harmonic.metrics.attacks.membership import MembershipInference, judge, threshold
-from harmonic.metrics.intervals import hit_rate_interval
+from harmonic.metrics.attacks.membership import MembershipInference, by_chance, judge, threshold
+from harmonic.metrics.intervals import auc, hit_rate_interval
 from harmonic.table import Split, coerce
 from harmonic.table.infer import infer_schema
 
@@ -150,6 +150,30 @@ def test_the_maximum_by_hand():
     together, alone = judge({"good": many, "bad": -many}, seed=0), judge({"good": many}, seed=0)
     assert 0 < together["mia_good_tpr10_low"] < alone["mia_good_tpr10_low"] < alone["mia_tpr10"]
     assert together["mia_good_tpr10_high"] > alone["mia_good_tpr10_high"]
+
+
+def test_what_chance_gives():
+    """Oracles: many tables on which nine attacks know nothing, the mean of their maxima and what 5 % of those exceed; the
+    same attack nine times has the chance of one; 1 is no chance of a leak's."""
+    rng = np.random.default_rng(0)
+    tables = [{str(name): rng.normal(size=300) for name in range(9)} for _ in range(300)]
+    measures = (auc, at_one_per_cent)
+    truth = [[max(float(f(*np.split(one, 2))) for one in table.values()) for table in tables] for f in measures]
+    told = [by_chance(table, seed) for seed, table in enumerate(tables[:20])]
+    for key, maxima in zip(("auc", "tpr1"), truth, strict=True):
+        near = 4 * np.std(maxima) / np.sqrt(300)
+        assert abs(np.mean([one[f"mia_{key}_chance"] for one in told]) - np.mean(maxima)) < near
+        exceeding = np.mean([value > one[f"mia_{key}_chance_high"] for one in told for value in maxima])
+        assert exceeding < 0.08
+    alone, nine = {"0": tables[0]["0"]}, {str(name): tables[0]["0"] for name in range(9)}
+    assert by_chance(nine, 0) == by_chance(alone, 0)
+    assert by_chance(alone, 0)["mia_auc_chance"] == pytest.approx(0.5, abs=0.02)
+    leak = judge({"leak": np.concatenate([np.ones(150), np.zeros(150)])}, seed=0)
+    assert leak["mia_auc"] == 1 > 0.6 > leak["mia_auc_chance_high"]
+
+
+def at_one_per_cent(members, others):
+    return (members > threshold(others, 0.01)).mean()
 
 
 @pytest.mark.parametrize("candidates", [20, 154, 1000])
