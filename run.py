@@ -90,6 +90,10 @@ def _check_shapes(plain: dict[str, Any]) -> None:
             raise BadInput(
                 f"{group} must be one of its choices, but is {plain.get(group)!r}: python run.py --help shows them."
             )
+    for option in ("compute", "sampling", "model"):
+        part = plain["method"].get(option, {})
+        if not isinstance(part, (dict, str)):
+            raise BadInput(f"method.{option} must be a group of options, but is {part!r}: leave it out, or set one in it.")
     if not isinstance(plain["references"], (dict, NoneType)):
         raise BadInput(f"references must be null, or methods by name, but is {plain['references']!r}: correct it.")
     for option in ("data_dir", "cache_dir", "results_dir"):

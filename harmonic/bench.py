@@ -155,7 +155,7 @@ def run_cell(
 def _dataset_name(config: Mapping[str, Any]) -> Any:
     """The data set's name, which a file has from its path if not given."""
     dataset = config["dataset"]
-    return dataset.get("name") or Path(dataset.get("path", "")).stem
+    return dataset.get("name") or Path(str(dataset.get("path", ""))).stem
 
 
 def _device(config: Mapping[str, Any]) -> Any:
@@ -206,7 +206,7 @@ def _is_done(record: Record, results: Path) -> bool:
 def check_cell(config: Mapping[str, Any]) -> None:
     """Raise BadInput for numbers of a cell that are none."""
     n = config["n_samples"]
-    if n is not None and (not isinstance(n, int) or n < 1):
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
         raise BadInput(f"n_samples must be a whole number of at least 1, or null for as many rows as train, but is {n}.")
     check_count("seed", config["seed"], 0)
 

@@ -16,7 +16,7 @@ def fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
     """
     unset = {name for name in CAME_LATER if method.get(name) is None}
     meaning = {name: value for name, value in method.items() if name not in unset | {"sampling"}}
-    if "compute" in meaning:
+    if isinstance(meaning.get("compute"), Mapping):
         meaning["compute"] = compute_meaning(meaning["compute"])
     if "model" in meaning:
         meaning["model"] = model_meaning(meaning["model"])
@@ -25,7 +25,7 @@ def fit_meaning(method: Mapping[str, Any]) -> dict[str, Any]:
 
 def metric_meaning(metric: Mapping[str, Any]) -> dict[str, Any]:
     """What of a metric's configuration can change its scores: of one that has a trainer, not when that saves checkpoints."""
-    if "compute" not in metric:
+    if not isinstance(metric.get("compute"), Mapping):
         return dict(metric)
     return {**metric, "compute": {**metric["compute"], "checkpoint_minutes": CHECKPOINT_MINUTES}}
 

@@ -176,7 +176,8 @@ def test_rows_written_by_newer_code_are_other_rows(cell):
 
 
 def test_options_that_came_later_leave_old_results_theirs():
-    """Oracle: the committed records of the default method: their keys, of configurations without and with those options."""
+    """Oracle: the committed records of the default method: their keys, of configurations without and with those options; a
+    group that was set to nothing, in a cell that failed, is told as it is."""
     files = sorted(Path("results/runs/affairs/harmonic/base").glob("seed*/record.json"))
     assert files
     for file in files:
@@ -188,6 +189,7 @@ def test_options_that_came_later_leave_old_results_theirs():
             "compute": {**method["compute"], "compile": "auto", "strategy": "single"},
         }
         assert fit_meaning(later) == plain
+        assert fit_meaning({**method, "compute": None}) != plain
         asked = {**later, "model": {**later["model"], "quantize": "nf4"}}
         assert fit_meaning(asked) != plain
 

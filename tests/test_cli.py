@@ -210,6 +210,8 @@ def test_a_model_folder_without_a_tokenizer(command, csv, tmp_path, tiny_model):
         (("dataset=wine", "method=copy", "metrics=null"), ("Config group override", "[] is none")),
         (("dataset=wine", "method=copy", "dry_run=no"), ("dry_run", "true or false", "'no'")),
         (("dataset=wine", "method=copy", "isolate=maybe"), ("isolate", "'maybe'")),
+        (("dataset=wine", "method.compute=null"), ("method.compute", "a group of options", "None")),
+        (("dataset=wine", "method=copy", "n_samples=true"), ("n_samples", "a whole number", "True")),
         (("dataset=wine", "method=copy", "references=copy"), ("references", "'copy'")),
         (("dataset=wine", "method=copy", "cache_dir=null"), ("cache_dir", "a folder", "None")),
         (("dataset=[]", "method=copy"), ("dataset", "None")),
@@ -217,7 +219,16 @@ def test_a_model_folder_without_a_tokenizer(command, csv, tmp_path, tiny_model):
     ],
     ids=[
         *("group", "choice", "option", "missing path", "syntax", "type", "no threads", "no metrics"),
-        *("no boolean", "neither", "a word", "no folder", "no data", "a reference's name"),
+        *(
+            "no boolean",
+            "neither",
+            "no group",
+            "no number",
+            "a word",
+            "no folder",
+            "no data",
+            "a reference's name",
+        ),
     ],
 )
 def test_unknown_overrides(command, tmp_path, own, words):

@@ -38,7 +38,7 @@ NASTY = [
     '\\"',
     "tab\tline\nfeed",
     "café ☕",
-    "\u2028\x00\x1f",
+    "\u2028\x01\x1f",
     "}",
     '", "sex": "m',
     " a ",

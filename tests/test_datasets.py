@@ -194,6 +194,24 @@ def test_a_csv_with_its_own_test_rows(tmp_path):
     pd.testing.assert_frame_equal(split.test, test)
 
 
+def test_a_test_file_need_not_have_what_is_dropped(tmp_path):
+    """Oracle: the rule: there is nothing to drop."""
+    rows = pd.DataFrame({"id": range(40), "x": [n % 7 for n in range(40)], "y": ["a", "b"] * 20})
+    rows.to_csv(tmp_path / "train.csv", index=False)
+    rows.drop(columns="id").to_csv(tmp_path / "test.csv", index=False)
+    split = File(str(tmp_path / "train.csv"), drop=["id"], test_path=str(tmp_path / "test.csv")).load(0)
+    assert list(split.test) == ["x", "y"]
+
+
+@pytest.mark.parametrize("setting", [{"description": 2024}, {"constraints": [1]}, {"test_path": 5}, {"path": 5}])
+def test_settings_that_are_no_text(tmp_path, one_sentence, setting):
+    """Oracle: the rule for what a user can cause: numbers are what a command line makes of digits."""
+    pd.DataFrame({"x": [n % 7 for n in range(40)], "y": ["a", "b"] * 20}).to_csv(tmp_path / "mine.csv", index=False)
+    with pytest.raises(BadInput) as error:
+        File(**{"path": str(tmp_path / "mine.csv"), **setting}).load(0)
+    one_sentence(error.value, f"dataset.{next(iter(setting))} must be text")
+
+
 def test_a_folder_is_read_as_it_stands(tmp_path):
     (tmp_path / "mine").mkdir()
     frames = {part: write(tmp_path / "mine" / f"{part}.csv", n=n) for part, n in (("train", 30), ("val", 3), ("test", 6))}

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harmonic.datasets import load_dataset
+from harmonic.datasets import load_dataset, read_csv
 from harmonic.datasets.parquet import read_parquet
+from harmonic.datasets.sources import File
 from harmonic.errors import BadInput
 from harmonic.table import digest
 
@@ -42,6 +43,26 @@ def test_the_same_rows_as_from_csv(tmp_path, form):
     assert ours.schema == theirs.schema
     for part in ("train", "val", "test"):
         assert digest(getattr(ours, part)) == digest(getattr(theirs, part))
+
+
+@pytest.mark.parametrize("name", [None, "client"])
+def test_an_index_is_no_target(tmp_path, name):
+    """Oracle: the CSV file of the same rows: row numbers that pandas keeps of filtered rows are no column, an index with a
+    name is the first."""
+    kept = frame()[frame()["size"] > 5].rename_axis(name)
+    kept.to_parquet(tmp_path / "mine.parquet")
+    kept.to_csv(tmp_path / "mine.csv", index=name is not None)
+    assert read_parquet(tmp_path / "mine.parquet").columns.tolist() == read_csv(tmp_path / "mine.csv").columns.tolist()
+
+
+def test_texts_that_look_like_empty_cells_come_back(tmp_path):
+    """Oracle: the table: a CSV file of its rows, read under its schema."""
+    notes = [f"note {number}" for number in range(57)] + ["null", "NA", "None"]
+    frame().assign(label=notes, kind=frame()["label"]).to_parquet(tmp_path / "mine.parquet", index=False)
+    split = File(str(tmp_path / "mine.parquet"), columns={"label": "text"}, target="kind").load(0)
+    split.train.to_csv(tmp_path / "rows.csv", index=False)
+    again = read_csv(tmp_path / "rows.csv", split.schema)
+    assert again["label"].tolist() == split.train["label"].tolist()
 
 
 def test_dates_are_moments(tmp_path):

@@ -33,8 +33,8 @@ def read_csv(path: Path, schema: Schema | None = None) -> pd.DataFrame:
     Args:
         path: the file.
         schema: what its columns hold, where that is known: texts are then left as they are, digits among them, and a
-            category that is one of `EMPTY_TEXTS` is no empty cell. Without it columns are typed by their values, and
-            a column with a `CODE` among the first `FIRST_ROWS` is one of texts.
+            category that is one of `EMPTY_TEXTS` is no empty cell, nor is a text of a column without any. Without it
+            columns are typed by their values, and a column with a `CODE` among the first `FIRST_ROWS` is one of texts.
 
     Raises:
         BadInput: no such file, a folder, an empty file, another encoding, unequal rows, a column name twice, or no rows.
@@ -96,8 +96,12 @@ def _typed(path: Path, header: Sequence[str], schema: Schema | None) -> dict[str
         return {"dtype": dict.fromkeys(codes, str), "keep_default_na": False, "na_values": EMPTY_TEXTS}
     known = {column.name: column for column in schema.columns}
     categories = {name: known[name].categories if name in known else () for name in header}
+    texts = {name for name in header if name in known and known[name].kind == "text" and not known[name].nullable}
     return {
         "dtype": {name: str for name in header if name in known and known[name].dtype == "str"},
         "keep_default_na": False,
-        "na_values": {name: [text for text in EMPTY_TEXTS if text not in held] for name, held in categories.items()},
+        "na_values": {
+            name: [""] if name in texts else [text for text in EMPTY_TEXTS if text not in held]
+            for name, held in categories.items()
+        },
     }

@@ -1,12 +1,16 @@
 """Parquet files as tables: what pandas would read from the same rows as CSV, in a tenth of the time, texts as they are."""
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from harmonic.errors import BadInput
+
+UNNAMED = re.compile(r"__index_level_\d+__")
+"""What pandas calls an index without a name."""
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -28,6 +32,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]
     if twice:
         raise BadInput(f"{path} must name each column once, but {twice[0]!r} stands there twice: rename one.")
+    table = _without_index(table)
     for field in table.schema:
         if not _is_plain(field.type, arrow.types):
             raise BadInput(
@@ -43,6 +48,14 @@ def read_parquet(path: Path) -> pd.DataFrame:
         if frame[field.name].dtype == object:
             frame[field.name] = frame[field.name].where(frame[field.name] != "", None)
     return frame
+
+
+def _without_index(table: Any) -> Any:
+    """The table less the row numbers that pandas keeps of rows it has filtered or sorted; an index with a name comes first,
+    as in the CSV file of the same rows."""
+    index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(name, str)]
+    named = [name for name in index if not UNNAMED.fullmatch(name)]
+    return table.select([*named, *(name for name in table.column_names if name not in index)])
 
 
 def _is_plain(kind: Any, types: Any) -> bool:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pandas as pd
@@ -159,12 +160,15 @@ class File:
             BadInput: a file is no table or holds too few rows, the target is missing, empty or constant, a column is
                 constant, or a test row does not fit the schema.
         """
+        _check_text("path", self.path)
+        _check_text("test_path", self.test_path)
         path, name = Path(self.path), self.name or Path(self.path).stem
         frame = _arrange(read_file(path), self.target, self.drop, str(path))
         schema, table = _whole(self, frame, name, str(path))
         if self.test_path is None:
             return _split(table, schema, name, seed)
-        test = _arrange(read_file(Path(self.test_path), schema), schema.target, self.drop, self.test_path)
+        test = read_file(Path(self.test_path), schema)
+        test = _arrange(test, schema.target, [name for name in self.drop if name in test], self.test_path)
         train, val = cut(table, schema, VAL_SHARE, seed)
         return _inspected(Split(name, schema, train, val, coerce(test, schema, self.test_path)))
 
@@ -227,6 +231,9 @@ def _schema(dataset: Folder | Bundled | File, frame: pd.DataFrame, name: str, so
             f"first in row {int(empty.to_numpy().argmax()) + 1}: fill them or delete those rows."
         )
     _check_list("constraints", dataset.constraints)
+    for text in dataset.constraints:
+        _check_text("constraints", text)
+    _check_text("description", dataset.description)
     if not isinstance(dataset.columns or {}, Mapping):
         raise BadInput(f"dataset.columns must say a kind for each column it names, but is {dataset.columns!r}: correct it.")
     about = dataset.description or name
@@ -235,6 +242,11 @@ def _schema(dataset: Folder | Bundled | File, frame: pd.DataFrame, name: str, so
     for text in dataset.constraints:
         Constraint.of(text, schema)
     return replace(schema, constraints=tuple(dataset.constraints))
+
+
+def _check_text(option: str, value: Any) -> None:
+    if not isinstance(value, (str, NoneType)):
+        raise BadInput(f"dataset.{option} must be text, but is {value!r}: write '\"{value}\"'.")
 
 
 def _check_list(option: str, value: Any) -> None:

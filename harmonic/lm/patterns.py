@@ -14,8 +14,9 @@ from harmonic.codec import RowCodec
 from harmonic.errors import BadInput
 from harmonic.table.schema import Column
 
-TEXT = r'(?:[^"\\\x00-\x1f]|\\(?:[\\bfnrt]|u00(?:0[0-9a-f]|1[0-9a-f]|22)))+'
-"""The inside of a JSON string that is not empty, quotes by their number."""
+TEXT = r'(?:[^"\\\x00-\x1f]|\\(?:[\\bfnt]|r\\n|u00(?:0[1-9abcef]|1[0-9a-f]|22)))+'
+"""The inside of a JSON string that is not empty, quotes by their number; a carriage return stands before a line feed alone,
+and there is no NUL, since no CSV file keeps them."""
 MOST_DAYS = 40_000
 """Dates that are listed one by one, which leaves out 30 February; a longer range is told by fields alone."""
 
@@ -57,7 +58,7 @@ def value_pattern(codec: RowCodec, column: Column, *, empty: bool = True) -> str
 def _texts(codec: RowCodec, alphabet: str) -> str:
     """Texts of these characters: a class of those that stand for themselves, and the escapes of the others."""
     plain = [letter for letter in alphabet if codec.escape(letter) == letter]
-    letters = [literal(codec.escape(letter)) for letter in alphabet if letter not in plain]
+    letters = [literal(codec.escape("\r\n" if letter == "\r" else letter)) for letter in alphabet if letter not in plain]
     if plain:
         letters.insert(0, "[" + "".join(f"\\{letter}" if letter in "[]^-&~|" else letter for letter in plain) + "]")
     return f"(?:{'|'.join(letters)})+"

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.codec import RowCodec, RowStyle
+from harmonic.errors import BadInput
 from harmonic.lm.decoding import Prompt
 from harmonic.method.conditions import Conditions, check_rules
 from harmonic.method.examples import Source
@@ -59,7 +60,20 @@ class Completion:
             return self.given
         spans = source.rows.sample(len(self), replace=True, random_state=derive_seed(self.seed, "spans"))
         written = self.rewriting.write(self.rewriting.complete(self.given.rows, spans))
+        self._check_spans(written)
         return Conditions.of(written, self.prompter.composer.codec, self.name)
+
+    def _check_spans(self, written: pd.DataFrame) -> None:
+        """Raise BadInput for a known cell that lies within its own column's range, but not as it is written."""
+        for name, (low, high) in self.rewriting.ranges.items():
+            numbers = written[name].to_numpy(dtype=np.float64)
+            beyond = np.flatnonzero(self.given.rows[name].notna() & ((numbers < low) | (numbers > high)))
+            if len(beyond):
+                row = int(beyond[0])
+                raise BadInput(
+                    f"{self.name} must hold what train's rows could, but {name} of row {row + 1} is {numbers[row]:g} "
+                    f"{self.rewriting.named()[name]}, which must lie from {low} to {high}: change it, or leave it empty."
+                )
 
     def shown(self, known: Conditions, source: Source) -> np.ndarray:
         """The rows of the source that each row's examples are made of, int64, shape (n, k) or (n, pool)."""

@@ -38,7 +38,7 @@ from harmonic.method.sampling import Sampling
 from harmonic.method.scale import Scale, drawn
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups
 from harmonic.seed import derive_seed
-from harmonic.table import coerce, load_table, save_table
+from harmonic.table import coerce, load_table, save_table, schema_of
 from harmonic.table.encoding import Encoder
 from harmonic.training import Compute, loss_curve
 
@@ -223,7 +223,7 @@ class Harmonic:
         if isinstance(self.sampling.keep, float) and len(train) < FOLDS:
             raise BadInput(f"method.sampling.keep needs {FOLDS} rows of train to judge by, but there are {len(train)}.")
         vars(self).pop("model", None)  # should this fit fail, nothing is fitted
-        train = train.copy()  # what becomes of the caller's own is no matter of the model's
+        train = coerce(train, schema_of(train), "train")  # a copy, stored as the schema says
         self.rewriting = Rewriting.of(train) if self.row_style == "canonical" else Rewriting.none(train)
         self.train, self.schema = self.rewriting.write(train), self.rewriting.written
         self.prompt_rows = self.prompt_drawn = self._draft = None

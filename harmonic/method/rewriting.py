@@ -6,6 +6,7 @@ sums, behind examples whose cells come from different rows. So the first are wri
 more spread one as how far it lies from the other.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -62,7 +63,7 @@ class Rewriting:
         units = {name: units[name] for name in numbers if name in worth | since.keys() | before.keys()}
         unranged = cls(schema, units, since, before, {})
         written = {name: unranged._counted(name, values, numbers) for name, values in numbers.items() if name in units}
-        return replace(unranged, ranges={name: (int(of.min()), int(of.max())) for name, of in written.items()})
+        return replace(unranged, ranges={name: unranged._range(name, of) for name, of in written.items()})
 
     @classmethod
     def none(cls, table: pd.DataFrame) -> Self:
@@ -73,6 +74,14 @@ class Rewriting:
     def bases(self) -> dict[str, str]:
         """Columns to those that they are counted from, one way or the other."""
         return {**self.since, **self.before}
+
+    def _range(self, name: str, written: np.ndarray) -> tuple[int, int]:
+        """Least and greatest written number: of a column that is counted from none those of its own range in its units."""
+        column, unit = self.schema[name], self.units[name]
+        if name in self.bases or column.low is None or column.high is None:
+            return int(written.min()), int(written.max())
+        low, high = (round(bound * _last_place(column), 3) for bound in (column.low, column.high))
+        return math.ceil(low / unit), math.floor(high / unit)
 
     def _counted(self, name: str, numbers: np.ndarray, bases: Mapping[str, np.ndarray]) -> np.ndarray:
         """Numbers of a column as they are written, given those of the columns that others are counted from."""

@@ -1,7 +1,8 @@
 """What a table, and what is said of its columns, must be before a schema is inferred."""
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import fields
 from datetime import date
 from decimal import Decimal
@@ -12,10 +13,9 @@ import numpy as np
 import pandas as pd
 
 from harmonic.errors import BadInput, shown
-from harmonic.table.schema import MAX_PLACES, Column, Kind, storage
+from harmonic.table.schema import MAX_PLACES, Column, Kind, storage, unkept
 
 LARGEST_WHOLE = 2**53
-_LONE_RETURN = re.compile(r"\r(?!\n)")
 _PLAIN = (str, bool, int, float, np.generic, Decimal, date)
 _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "nullable": ("true or false", lambda value: isinstance(value, bool)),
@@ -24,13 +24,32 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         f"a whole number from 0 to {MAX_PLACES}",
         lambda value: isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) <= MAX_PLACES,
     ),
-    "low": ("a number", lambda value: isinstance(value, Real) and not isinstance(value, bool)),
-    "high": ("a number", lambda value: isinstance(value, Real) and not isinstance(value, bool)),
-    "categories": ("a list", lambda value: isinstance(value, Iterable) and not isinstance(value, (str, Mapping))),
-    "datetime_format": ("a text", lambda value: isinstance(value, str)),
+    "low": ("a finite number", lambda value: _is_number(value)),
+    "high": ("a finite number", lambda value: _is_number(value)),
+    "categories": ("a list of texts, each once", lambda value: _is_list(value) and len(set(map(str, value))) == len(value)),
+    "datetime_format": (
+        "a text of strftime's signs, without %z and %Z, since moments have no time zone here",
+        lambda value: isinstance(value, str) and _is_format(value),
+    ),
     "alphabet": ("a text", lambda value: isinstance(value, str)),
 }
 """What a correction of each field may be: in words, and as a test."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sized) and isinstance(value, Iterable) and not isinstance(value, (str, Mapping))
+
+
+def _is_format(text: str) -> bool:
+    try:
+        pd.to_datetime("", format=text, errors="coerce")
+    except ValueError:
+        return False
+    return not re.search("%[zZ]", text)
 
 
 def check_header(table: pd.DataFrame, target: str | None, source: str) -> str:
@@ -129,7 +148,7 @@ def _check_storage(values: pd.Series, source: str) -> None:
                 f"{shown(values.iloc[infinite[0]])}, no finite number."
             )
     elif values.dtype == object:
-        odd = [value for value in values if not isinstance(value, _PLAIN) and not _is_empty(value)][:1]
+        odd = [value for value in values if not _is_empty(value) and _is_odd(value)][:1]
     if odd:
         raise BadInput(
             f"{source}, column {values.name!r} must hold numbers, texts, true and false, or moments in whole seconds of no "
@@ -137,12 +156,16 @@ def _check_storage(values: pd.Series, source: str) -> None:
         )
 
 
+def _is_odd(value: Any) -> bool:
+    return not isinstance(value, _PLAIN) or getattr(value, "tzinfo", None) is not None
+
+
 def _is_empty(value: Any) -> bool:
     return value is None or value is pd.NaT or value is pd.NA
 
 
 def _check_texts(values: pd.Series, source: str) -> None:
-    """What our own CSV files would lose: NUL ends a text, a lone carriage return a row, and UTF-8 has no half characters."""
+    """Texts, and a name, that our own CSV files would not give back."""
     name = str(values.name)
     cells = values.dropna().unique() if storage(values) == "str" else ()
     for text in (name, *(cell for cell in cells if isinstance(cell, str))):
@@ -151,12 +174,7 @@ def _check_texts(values: pd.Series, source: str) -> None:
             raise BadInput(
                 f"{what} that a CSV file tells from an empty cell, but found '': make it None, or give it a name."
             )
-        found = "a NUL" if "\0" in text else "a lone carriage return" if _LONE_RETURN.search(text) else ""
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            found = "half a surrogate pair"
-        if found:
+        if found := unkept(text):
             raise BadInput(
                 f"{source}, column {name[:40]!r} must hold text that a CSV file keeps, but {text[:40]!r} has {found}: "
                 f"replace it."

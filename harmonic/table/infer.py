@@ -10,6 +10,7 @@ import pandas as pd
 
 from harmonic.errors import BadInput, check_choice
 from harmonic.table.checks import check_exact, check_header, check_values, read_corrections
+from harmonic.table.plain import plain
 from harmonic.table.schema import (
     DISCRETE_KINDS,
     MAX_PLACES,
@@ -18,6 +19,7 @@ from harmonic.table.schema import (
     Schema,
     Task,
     discrete_texts,
+    moments,
     storage,
     written_in_full,
 )
@@ -44,6 +46,8 @@ DATETIME_FORMATS = (
 )
 MAX_LETTERS = 200
 """A text column of more different characters than this may hold any."""
+LEAST_INSIDE = 0.5
+"""Share of the rows that must lie within a column's range: where fewer do, it is another column's."""
 MAX_CLASSES = 20
 """An integer target with more distinct values than this is a regression target unless `task` says otherwise."""
 MAX_CATEGORIES = 100
@@ -74,8 +78,10 @@ def infer_schema(
             that no file can hold, or a correction that fits no column.
     """
     target = check_header(train, target, source)
+    train = pd.DataFrame({name: plain(train[name]) for name in train.columns})
     if task is not None:
         check_choice("dataset.task", task, Task)
+        _check_task(task, train[target], source)
     corrections = read_corrections(columns or {}, train, source)
     inferred_task = task or _infer_task(train[target])
     if inferred_task != "regression":
@@ -97,17 +103,26 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str) 
         column = replace(column, categories=tuple(sorted(discrete_texts(present, column).unique())))
     elif kind == "datetime":
         form = correction.get("datetime_format") or _datetime_format(present, dtype)
+        if not form:
+            best = max(DATETIME_FORMATS, key=lambda form: moments(present, form).notna().sum())
+            odd = present[moments(present, best).isna()].iloc[0]
+            raise BadInput(
+                f"{source}, column {column.name!r}: expected datetime, found {odd!r}, no moment between 1678 and 2261 of "
+                f"the form {best}: correct dataset.columns."
+            )
         column = replace(
             column, datetime_format=form, padded=dtype == "datetime64" or bool(written_in_full(present, form).all())
         )
     elif kind == "decimal":
-        column = replace(column, places=_places(present))
+        numbers = pd.to_numeric(present, errors="coerce")
+        column = replace(column, places=_places(numbers) if numbers.notna().all() else 0)
     elif kind == "text":
         letters = set().union(*map(str, present.unique()))
         column = replace(column, alphabet="".join(sorted(letters)) if len(letters) <= MAX_LETTERS else "")
     settings: dict[str, Any] = dict(correction)
     if "categories" in settings:
-        settings["categories"] = tuple(map(str, settings["categories"]))
+        said = pd.Series(list(settings["categories"]), dtype=object)
+        settings["categories"] = tuple(map(str, discrete_texts(said, column)))
     column = replace(column, **settings)
     if column.is_numeric:
         try:
@@ -125,16 +140,20 @@ def infer_column(values: pd.Series, correction: Mapping[str, Any], source: str) 
                 f"dataset.columns.{column.name} must have low at most high, but {low} is above {high}: correct them."
             )
         column = replace(column, low=low, high=high)
+        inside = float(((numbers >= low) & (numbers <= high)).mean()) if len(numbers) else 1.0
+        if inside < LEAST_INSIDE:
+            raise BadInput(
+                f"dataset.columns.{column.name} must have a range that holds half of the rows, but {low:g} to {high:g} "
+                f"holds {inside:.0%} of {source}: correct low or high, or leave the other rows out."
+            )
     return column
 
 
 def _unreadable(present: pd.Series, column: Column) -> Any:
     """The first value that is no number, or no moment, of the column."""
-    if column.kind == "datetime":
-        read = pd.to_datetime(present, format=column.datetime_format, errors="coerce")
-    else:
-        read = pd.to_numeric(present, errors="coerce")
-    return present[read.isna()].iloc[0]
+    is_moment = column.kind == "datetime"
+    read = moments(present, column.datetime_format) if is_moment else pd.to_numeric(present, errors="coerce")
+    return present[read.isna()].iloc[0] if read.isna().any() else present.iloc[0]
 
 
 def _bound(number: float, column: Column, rounding: str) -> float:
@@ -188,6 +207,18 @@ def _infer_task(values: pd.Series) -> Task:
     return "regression"
 
 
+def _check_task(task: Task, values: pd.Series, source: str) -> None:
+    """Raise BadInput for a task that the target's values are not fit for."""
+    classes, is_number = values.nunique(), storage(values) in ("int64", "float64")
+    fault = {
+        "regression": "" if is_number else f"its target {values.name!r} holds no numbers",
+        "binary": "" if classes <= 2 else f"its target {values.name!r} has {classes} classes",
+        "multiclass": "",
+    }[task]
+    if fault:
+        raise BadInput(f"dataset.task of {source} cannot be {task}, since {fault}: correct it, or leave it out.")
+
+
 def _infer_kind(present: pd.Series, dtype: str) -> Kind:
     if dtype == "bool":
         return "boolean"
@@ -207,7 +238,7 @@ def _datetime_format(present: pd.Series, dtype: str) -> str:
     if dtype == "datetime64" and bool((present == present.dt.normalize()).all()):
         return "%Y-%m-%d"
     for candidate in DATETIME_FORMATS:
-        if bool(pd.to_datetime(texts, format=candidate, errors="coerce").notna().all()):
+        if bool(moments(texts, candidate).notna().all()):
             return candidate
     return ""
 

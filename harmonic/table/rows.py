@@ -6,6 +6,7 @@ user's file (`Column.dtype`), so that a synthetic table looks like the real one;
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,8 +18,14 @@ import pandas as pd
 
 from harmonic.errors import BadInput, shown
 from harmonic.table.encoding import Encoder
-from harmonic.table.infer import infer_schema
-from harmonic.table.schema import DISCRETE_KINDS, Column, Schema, attach, discrete_texts
+from harmonic.table.infer import LEAST_INSIDE, infer_schema
+from harmonic.table.plain import plain
+from harmonic.table.schema import DISCRETE_KINDS, Column, Schema, attach, discrete_texts, moments
+
+log = logging.getLogger(__name__)
+
+MOMENT = "%Y-%m-%d %H:%M:%S"
+"""How table.csv holds moments that their column's form does not tell in full."""
 
 
 def schema_of(table: pd.DataFrame) -> Schema:
@@ -32,6 +39,10 @@ def schema_of(table: pd.DataFrame) -> Schema:
         return infer_schema(table)
     if _fits(table, carried):
         return carried
+    log.warning(
+        "note: these rows are no longer those of the schema that they carry: it is inferred anew, without its %s",
+        "constraints and corrections" if carried.constraints else "corrections",
+    )
     target = carried.target if carried.target in table else None
     return infer_schema(table, target=target, description=carried.description)
 
@@ -48,7 +59,7 @@ def _lies_within(values: pd.Series, column: Column) -> bool:
     numbers = column.numbers(values.dropna())
     low = -np.inf if column.low is None else column.low
     high = np.inf if column.high is None else column.high
-    return not len(numbers) or float(((numbers >= low) & (numbers <= high)).mean()) >= 0.5
+    return not len(numbers) or float(((numbers >= low) & (numbers <= high)).mean()) >= LEAST_INSIDE
 
 
 def coerce(frame: pd.DataFrame, schema: Schema, source: str) -> pd.DataFrame:
@@ -75,7 +86,7 @@ def coerce(frame: pd.DataFrame, schema: Schema, source: str) -> pd.DataFrame:
         raise BadInput(f"{source} must have the columns of train, but {found}: add or drop them there.")
     table = frame[schema.names].reset_index(drop=True)
     for column in schema.columns:
-        table[column.name] = _coerce_column(table[column.name], column, source)
+        table[column.name] = _coerce_column(plain(table[column.name]), column, source)
     return schema.restore_dtypes(table)
 
 
@@ -87,11 +98,13 @@ def _coerce_column(values: pd.Series, column: Column, source: str) -> pd.Series:
     if column.kind == "text":
         return values.astype(object)
     if column.kind == "datetime":
-        if column.dtype == "datetime64" and pd.api.types.is_datetime64_any_dtype(values):
-            return values
-        moments = pd.to_datetime(values, format=column.datetime_format, errors="coerce")
-        _refuse(moments.isna() & ~empty, values, column, source, f"no date of the form {column.datetime_format}")
-        return moments if column.dtype == "datetime64" else values
+        if isinstance(values.dtype, pd.DatetimeTZDtype):
+            _refuse(~empty, values, column, source, "a moment with a time zone: dt.tz_localize(None) takes it off")
+        if pd.api.types.is_datetime64_any_dtype(values):
+            return values if column.dtype == "datetime64" else values.dt.strftime(column.datetime_format)
+        found = moments(values, column.datetime_format)
+        _refuse(found.isna() & ~empty, values, column, source, f"no date of the form {column.datetime_format}")
+        return found if column.dtype == "datetime64" else values
     if column.kind in DISCRETE_KINDS:
         texts = discrete_texts(values, column)
         cure = "move a row with it into train, or list the column's categories in the data set's YAML"
@@ -127,8 +140,13 @@ def _refuse(bad: pd.Series, values: pd.Series, column: Column, source: str, foun
 def save_table(table: pd.DataFrame, folder: Path, schema: Schema | None = None) -> None:
     """Write table.csv and schema.json into a folder; the schema is the table's own unless another is given."""
     schema = schema or schema_of(table)
-    whole = {column.name: "Int64" for column in schema.columns if column.kind == "integer" and column.stored_as_number}
-    table.astype(whole).to_csv(folder / "table.csv", index=False)  # 7 beside an empty cell, not 7.0
+    columns: dict[str, pd.Series] = {}
+    for column in schema.columns:
+        if column.kind == "integer" and column.stored_as_number:
+            columns[column.name] = table[column.name].astype("Int64")  # 7 beside an empty cell, not 7.0
+        elif column.dtype == "datetime64":  # which to_csv would write by what all of its moments are like
+            columns[column.name] = _moments_written(table[column.name], column)
+    with_columns(table, columns).to_csv(folder / "table.csv", index=False)
     save_schema(schema, folder)
 
 
@@ -149,7 +167,24 @@ def load_table(folder: Path) -> pd.DataFrame:
     frame = pd.read_csv(
         folder / "table.csv", dtype=texts, float_precision="round_trip", keep_default_na=False, na_values=[""]
     )
-    return coerce(frame, schema, "table.csv")
+    stored = [column for column in schema.columns if column.dtype == "datetime64"]
+    return coerce(
+        with_columns(frame, {one.name: _moments_read(frame[one.name], one) for one in stored}), schema, "table.csv"
+    )
+
+
+def _moments_written(values: pd.Series, column: Column) -> pd.Series:
+    """Moments that are stored as such in the column's own form, or in full where that does not hold all of them."""
+    found = pd.to_datetime(values)
+    texts = found.dt.strftime(column.datetime_format or MOMENT)
+    is_whole = bool(((_moments_read(texts, column) == found) | found.isna()).all())
+    return texts if is_whole else found.dt.strftime(MOMENT)
+
+
+def _moments_read(texts: pd.Series, column: Column) -> pd.Series:
+    """The inverse of `_moments_written`."""
+    found = moments(texts, column.datetime_format or MOMENT)
+    return found if bool((found.notna() | texts.isna()).all()) else pd.to_datetime(texts, format="ISO8601")
 
 
 def digest(frame: pd.DataFrame) -> str:

@@ -19,6 +19,7 @@ MAX_PLACES = 10
 _SECONDS = {"%f": 1, "%S": 1, "%M": 60, "%H": 3600, "%I": 3600}
 """What the finest sign of a moment's format counts, in seconds; a day without any."""
 _PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class Column:
                 raise ValueError("unknown category")
             return self.stored(text)
         if self.kind == "text":
+            if fault := unkept(text):
+                raise ValueError(f"text with {fault}")
             return text
         if self.kind == "datetime":
             if not any(map(str.isdigit, text)):  # pandas takes "now", "today", "nan" and "NaT" for moments
@@ -213,6 +216,18 @@ class Schema:
         return attach(pd.DataFrame(columns), self)
 
 
+def unkept(text: str) -> str:
+    """What of a text our own CSV files would lose; the empty string where there is nothing.
+
+    NUL ends a text, a lone carriage return a row, and UTF-8 has no half characters.
+    """
+    if "\0" in text:
+        return "a NUL"
+    if _LONE_RETURN.search(text):
+        return "a lone carriage return"
+    return "half a surrogate pair" if any("\ud800" <= letter <= "\udfff" for letter in text) else ""
+
+
 def storage(values: pd.Series) -> str:
     """How a user's file stores a column: int64, float64, bool, str or datetime64."""
     if pd.api.types.is_bool_dtype(values):
@@ -227,6 +242,14 @@ def storage(values: pd.Series) -> str:
     return "bool" if len(present) and present.map(lambda value: isinstance(value, (bool, np.bool_))).all() else "str"
 
 
+def moments(values: pd.Series, form: str) -> pd.Series:
+    """Texts of a format as moments; NaT where one is none, as "now" and "today", which pandas reads in any format."""
+    found = pd.to_datetime(values, format=form, errors="coerce")
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return found
+    return found.where(values.map(lambda value: any(map(str.isdigit, str(value))), na_action="ignore").eq(True), pd.NaT)
+
+
 def attach(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """The same table, carrying its schema in `attrs`, where pandas keeps it through copies and row selections."""
     table.attrs["schema"] = schema
@@ -235,8 +258,7 @@ def attach(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 def written_in_full(texts: pd.Series, form: str) -> np.ndarray:
     """Which texts are what strftime writes of their moment, zeros and all (2024-03-02, not 2024-3-2), bool, shape (n,)."""
-    moments = pd.to_datetime(texts, format=form, errors="coerce")
-    return (moments.dt.strftime(form) == texts.map(str)).to_numpy()
+    return (moments(texts, form).dt.strftime(form) == texts.map(str)).to_numpy()
 
 
 def discrete_texts(values: pd.Series, column: Column) -> pd.Series:

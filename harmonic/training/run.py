@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
@@ -127,6 +128,7 @@ def train(
         callbacks.append(Checkpoints(work_dir, compute.checkpoint_minutes))
     trainer = quiet_trainer(compute, callbacks, **settings)
     module.train()
-    fit_stream(trainer, module, DataLoader(Stream(make, start, len(sizes)), batch_size=None), checkpoint)
+    with torch.random.fork_rng(devices=[compute.device] if compute.device.type == "cuda" else []):  # batches seed it
+        fit_stream(trainer, module, DataLoader(Stream(make, start, len(sizes)), batch_size=None), checkpoint)
     module.eval()
     return Run(len(sizes), len(module.losses), clock.minutes, module.tokens)

@@ -114,6 +114,22 @@ def test_texts_have_the_letters_of_train():
     assert pattern(replace(column, alphabet="\n")).fullmatch("\\n\\n")
 
 
+@pytest.mark.parametrize("alphabet", ["", "ab\r\n"])
+def test_a_carriage_return_stands_before_a_line_feed(alphabet):
+    """Oracle: what `Column.read` takes: a text that a CSV file keeps, lines that end as Windows ends them among them."""
+    column = Column("x", "text", "str", alphabet=alphabet)
+    codec = RowCodec(Schema((column,), "x", "multiclass"))
+    found = pattern(column)
+    for text in ("a\r\nb", "a\nb", "\r\n", "\r\n\r\n", "a\rb", "a\r", "\r", "a\r\r\nb", "a\0b"):
+        try:
+            column.read(text)
+        except ValueError:
+            assert not found.fullmatch(codec.escape(text)), text
+        else:
+            assert found.fullmatch(codec.escape(text)), text
+    assert not found.fullmatch("a\\u000db") and not found.fullmatch("a\\u0000b")
+
+
 FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y%m%d", "%d of %m, %Y (%%)")
 
 

@@ -147,6 +147,32 @@ def test_a_plain_frame_is_a_table(easy_table, quick_harmonic):
     assert harmonic.schema.target == "label"
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        lambda table: table.assign(day=pd.to_datetime(table["day"])),
+        lambda table: table.astype({"size": str}),
+        lambda table: table.astype({"rate": "float32", "size": "Int16", "label": "category"}),
+        lambda table: table.convert_dtypes(dtype_backend="pyarrow"),
+    ],
+    ids=["moments", "texts", "small", "arrow"],
+)
+def test_rows_are_learnt_as_their_schema_stores_them(easy_table, quick_harmonic, stored):
+    """Oracle: the table before it was stored otherwise: the texts of its rows."""
+    expected = quick_harmonic().prepare(easy_table, seed=0)
+    found = quick_harmonic().prepare(attach(stored(easy_table), easy_table.attrs["schema"]), seed=0)
+    assert list(map(list, found.cells)) == list(map(list, expected.cells))
+    pd.testing.assert_frame_equal(found.train, expected.train)
+
+
+def test_global_randomness_is_left_alone(easy_table, quick_harmonic):
+    """Oracle: torch's generator before the fit."""
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    quick_harmonic(steps=2).fit(easy_table, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("k", [8, 9])
 def test_k_must_be_smaller_than_the_table(easy_table, one_sentence, k):
     """Oracle: a row's neighbours are other rows; 8 rows have 7 of them."""

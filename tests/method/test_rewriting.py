@@ -132,6 +132,18 @@ def test_what_is_not_comparable_is_left_alone():
     assert Rewriting.none(table).write(table) is table
 
 
+def test_a_range_that_was_given_holds_in_units_too():
+    """Oracle: division: narrower than train's, with ends between two multiples, and wider."""
+    table = stays()
+    schema = table.attrs["schema"]
+    for low, high, expected in ((150, 8450, (2, 84)), (0, 20_000, (0, 200))):
+        costs = replace(schema["cost"], low=low, high=high)
+        given = replace(schema, columns=tuple(costs if one.name == "cost" else one for one in schema.columns))
+        rewriting = Rewriting.of(attach(table.copy(), given))
+        assert rewriting.ranges["cost"] == expected
+        assert (rewriting.written["cost"].low, rewriting.written["cost"].high) == expected
+
+
 def test_a_row_beyond_a_range_is_refused():
     """Oracle: the range of the column as it is, which the written numbers' own do not keep."""
     table = stays()
@@ -217,6 +229,10 @@ def test_a_condition_beyond_the_table_is_one_sentence(learnt, one_sentence):
     with pytest.raises(BadInput) as caught:
         learnt.sample(1, seed=0, conditions=pd.DataFrame({"start": [5.0]}))
     one_sentence(caught.value)
+    start, days = stays()["start"].min(), 300
+    with pytest.raises(BadInput) as caught:
+        learnt.sample(1, seed=0, conditions=pd.DataFrame({"start": [start], "end": [start + days * DAY]}))
+    one_sentence(caught.value, "end of row 1", "since start", "leave it empty")
 
 
 def test_likelihoods_are_of_what_is_written(learnt):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harmonic.errors import BadInput
-from harmonic.table import Split, coerce, digest, schema_of
+from harmonic.table import Split, coerce, digest, load_table, save_table, schema_of
 from harmonic.table.infer import DATETIME_FORMATS, describe, infer_schema
 from harmonic.table.schema import Column, Schema
 
@@ -55,7 +55,7 @@ def test_moments_are_known_by_their_form(form):
         ({"columns": {"x": None}}, ("dataset.columns.x", "None")),
         ({"columns": {"x": {"nullable": "yes"}}}, ("dataset.columns.x.nullable", "true or false")),
         ({"columns": {"x": {"places": "two"}}}, ("dataset.columns.x.places", "'two'")),
-        ({"columns": {"x": {"low": "a"}}}, ("dataset.columns.x.low", "a number")),
+        ({"columns": {"x": {"low": "a"}}}, ("dataset.columns.x.low", "a finite number")),
         ({"columns": {"x": {"low": 20, "high": 3}}}, ("dataset.columns.x", "low at most high")),
         ({"columns": {"y": {"categories": "ab"}}}, ("dataset.columns.y.categories", "a list")),
         ({"task": "regresion"}, ("dataset.task", "'regresion'")),
@@ -187,6 +187,101 @@ def test_bad_corrections(mixed_frame, one_sentence, columns, words):
     one_sentence(error.value, *words)
 
 
+def test_words_that_stand_for_this_moment_are_no_dates():
+    """Oracle: the rule: pandas reads them in any format, and another moment each time."""
+    days = ["2024-01-31", "now", "2023-02-28", "today"]
+    table = pd.DataFrame({"end": days, "y": ["a", "b"] * 2})
+    schema = infer_schema(table)
+    assert (schema["end"].kind, schema["end"].categories) == ("category", tuple(sorted(days)))
+    dated = infer_schema(table.assign(end="2024-01-31").assign(end=days[:1] * 3 + days[2:3]))
+    with pytest.raises(BadInput, match="found 'now', no date of the form"):
+        coerce(table, dated, "test")
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ({"x": {"high": 0.5}}, ("dataset.columns.x", "0 to 0.5 holds 25%", "correct low or high")),
+        ({"x": {"low": -np.inf}}, ("dataset.columns.x.low", "a finite number")),
+        ({"y": {"categories": ["a", "b", "a"]}}, ("dataset.columns.y.categories", "each once")),
+        ({"seen": {"kind": "datetime", "datetime_format": "%Y-%m-%dT%H:%M:%S%z"}}, ("seen.datetime_format", "no time zone")),
+        ({"seen": {"kind": "datetime", "datetime_format": "%Q"}}, ("seen.datetime_format", "strftime's signs")),
+        ({"late": "datetime"}, ("'late'", "found '9999-12-31'", "between 1678 and 2261")),
+        ({"y": "decimal"}, ("'y'", "expected decimal", "found 'a'")),
+    ],
+)
+def test_corrections_that_no_row_obeys(column, words, one_sentence):
+    """Oracle: the rule for what a user can cause."""
+    table = pd.DataFrame(
+        {
+            "x": [0, 1, 2, 3],
+            "seen": ["2024-01-31T10:00:00+02:00"] * 3 + ["2024-02-01T10:00:00+02:00"],
+            "late": ["2024-01-31", "2023-02-28", "9999-12-31", "2024-02-29"],
+            "y": ["a", "b"] * 2,
+            "z": [0, 1, 1, 0],
+        }
+    )
+    with pytest.raises(BadInput) as error:
+        infer_schema(table, columns=column, source="mine.csv")
+    one_sentence(error.value, *words)
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "words"),
+    [("regression", ["a", "b", "c"] * 2, "holds no numbers"), ("binary", ["a", "b", "c"] * 2, "has 3 classes")],
+)
+def test_a_task_that_the_target_is_not_fit_for(task, target, words, one_sentence):
+    """Oracle: the rule for what a user can cause."""
+    with pytest.raises(BadInput) as error:
+        infer_schema(pd.DataFrame({"x": range(6), "y": target}), task=task)
+    one_sentence(error.value, task, "'y'", words)
+
+
+def test_categories_are_named_as_their_column_is_written():
+    """Oracle: a file's whole numbers beside an empty cell, which pandas stores as floats; named as the file has them."""
+    table = pd.DataFrame({"grade": [3.0, np.nan, 1.0, 2.0], "y": ["a", "b"] * 2})
+    schema = infer_schema(table, columns={"grade": {"kind": "category", "categories": [1, 2, 3, 4]}})
+    assert coerce(table, schema, "train")["grade"].tolist()[2:] == [1.0, 2.0]
+    assert len(schema["grade"].categories) == 4
+
+
+@pytest.mark.parametrize("form", ["", "%d-%m-%Y"])
+def test_moments_come_back_whatever_the_rows_are_like(tmp_path, form):
+    """Oracle: the table that was saved: midnights alone, in a column with times of day or a form of its own, and an hour in
+    a column of days."""
+    days = pd.to_datetime(["2024-01-31 09:30:00", "2023-02-28", "2024-02-29", "2024-03-01"], format="ISO8601")
+    columns = {"seen": {"datetime_format": form}} if form else None
+    schema = infer_schema(pd.DataFrame({"seen": days, "y": ["a", "b"] * 2}), columns=columns)
+    for number, rows in enumerate(([1, 2, 3], [0, 1], [0])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        table = coerce(pd.DataFrame({"seen": days[rows], "y": "a"}), schema, "rows")
+        save_table(table, folder, schema)
+        pd.testing.assert_frame_equal(load_table(folder), table)
+
+
+def test_a_time_zone_is_refused_in_a_sentence(one_sentence):
+    """Oracle: the rule for what a user can cause, in a column's type or in its cells."""
+    days = pd.to_datetime(["2024-01-31", "2023-02-28", "2024-02-29", "2024-03-01"])
+    plain = pd.DataFrame({"seen": days, "y": ["a", "b"] * 2})
+    aware = plain.assign(seen=days.tz_localize("UTC"))
+    with pytest.raises(BadInput) as error:
+        coerce(aware, infer_schema(plain), "conditions")
+    one_sentence(error.value, "conditions", "'seen'", "time zone")
+    with pytest.raises(BadInput) as error:
+        infer_schema(aware.assign(seen=aware["seen"].astype(object)))
+    one_sentence(error.value, "'seen'", "no time zone")
+
+
+def test_what_a_table_has_of_its_own_is_given_up_with_a_word(mixed_table, caplog):
+    """Oracle: the rule: rows that are other ones have a schema inferred anew, and it is said."""
+    changed = mixed_table.assign(amount=mixed_table["amount"] * 1000)
+    assert schema_of(mixed_table) is mixed_table.attrs["schema"]
+    assert not caplog.records
+    assert schema_of(changed)["amount"].high > 1000
+    assert "without its corrections" in caplog.text
+
+
 def test_description_has_a_line_per_column(mixed_frame):
     lines = describe(infer_schema(mixed_frame)).splitlines()
     assert [line.split()[0] for line in lines] == list(KINDS)
@@ -218,6 +313,9 @@ def test_reading_undoes_writing(mixed_frame, name):
         ("day", "2024-01-31", "not a date"),
         ("day", "31.02.2024", "not a date"),
         ("moment", "1999-01-01 00:00:00", "out of range"),
+        ("note", "a\0b", "text with a NUL"),
+        ("note", "a\rb", "text with a lone carriage return"),
+        ("note", "a\ud800", "text with half a surrogate pair"),
     ],
 )
 def test_reading_refuses(mixed_frame, name, text, reason):
