@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, Protocol
 
 import torch
@@ -23,6 +24,7 @@ from harmonic.lm.batches import Training
 from harmonic.lm.vocabulary import EOS, PAD, SLOT, bind, free_slots, table_tokenizer
 from harmonic.redaction import redact
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantize = Literal["nf4"]
 SAFE, ADAPTER = (".safetensors", ".safetensors.index.json"), "adapter_model.safetensors"
 RESERVED = re.compile(f"{EOS}|{PAD}|{SLOT.format('[0-9]+')}")
@@ -198,7 +200,7 @@ class Pretrained:
     path: str = "base"
     """A hub id, a folder, or "base" for the model that comes with the package."""
     revision: str | None = None
-    dtype: str = "auto"
+    dtype: Dtype = "auto"
     """Storage of the weights: float32, bfloat16, float16, or auto for what the checkpoint says where they are frozen, and
     float32 where they are trained: in bfloat16 small steps are lost."""
     lora: Lora | None = None
@@ -213,6 +215,10 @@ class Pretrained:
     """The user has read that code and runs it: given on the command line, never in a YAML."""
 
     def __post_init__(self) -> None:
+        check_choice("model.dtype", self.dtype, Dtype)
+        for option, value, kind in (("lora", self.lora, (Lora, NoneType)), ("training", self.training, Training)):
+            if not isinstance(value, kind):
+                raise BadInput(f"model.{option} must be a group of options, but is {value!r}: set one of them in it.")
         if self.quantize is not None:
             check_choice("model.quantize", self.quantize, Quantize)
             if self.lora is None:
@@ -232,7 +238,7 @@ class Pretrained:
         return self.remote_code and self.confirm_remote_code
 
     @property
-    def storage(self) -> str:
+    def storage(self) -> Dtype:
         """`dtype`, where what is trained decides it."""
         return "float32" if self.dtype == "auto" and self.lora is None else self.dtype
 

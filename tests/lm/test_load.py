@@ -96,6 +96,14 @@ def test_four_bits(pretrained, quick_harmonic, easy_table, tmp_path):
     assert torch.equal(logits(source.restore(tmp_path)[0], ids), logits(harmonic.model, ids))
 
 
+@pytest.mark.parametrize(("option", "value"), [("dtype", "foo"), ("lora", 5), ("training", None)])
+def test_options_that_are_of_another_shape(option, value, one_line):
+    """Oracle: the rule for what a user can cause."""
+    with pytest.raises(BadInput) as error:
+        Pretrained("base", **{option: value})
+    one_line(error.value, f"model.{option}", repr(value))
+
+
 def test_four_bits_need_adapters_and_a_library(pretrained, monkeypatch, one_line):
     """Oracle: the rules, each one sentence with its cure."""
     with pytest.raises(BadInput) as error:
