@@ -205,9 +205,8 @@ def _is_done(record: Record, results: Path) -> bool:
 
 def check_cell(config: Mapping[str, Any]) -> None:
     """Raise BadInput for numbers of a cell that are none."""
-    n = config["n_samples"]
-    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
-        raise BadInput(f"n_samples must be a whole number of at least 1, or null for as many rows as train, but is {n}.")
+    if config["n_samples"] is not None:
+        check_count("n_samples", config["n_samples"], 1)
     check_count("seed", config["seed"], 0)
 
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from harmonic.errors import BadInput
+from harmonic.table.plain import plain
 from harmonic.table.schema import Task
 
 PARTS = ("train", "val", "test")
@@ -117,7 +118,7 @@ class California:
                 what,
                 lambda: datasets.fetch_california_housing(data_home=cache, as_frame=True, n_retries=1, delay=0.1),
             )
-        rows = _select(bunch.frame, CALIFORNIA_COLUMNS, what).apply(_to_single)
+        rows = _select(bunch.frame, CALIFORNIA_COLUMNS, what).astype("float32").apply(plain)
         return Rows(verify(rows, self.rows_digest, what), test_seed=self.test_seed, val_seed=self.val_seed)
 
 
@@ -272,12 +273,6 @@ def _select(frame: pd.DataFrame, columns: Mapping[str, str], what: str) -> pd.Da
             "the three CSVs have to come from elsewhere."
         )
     return frame[list(columns)].rename(columns=dict(columns))
-
-
-def _to_single(values: pd.Series) -> pd.Series:
-    """The float64 that reads as the shortest text of the nearest float32."""
-    texts = values.to_numpy(dtype="float32").astype("U32")
-    return pd.Series(texts.astype("float64"), index=values.index)
 
 
 def _write(folder: Path, parts: Mapping[str, pd.DataFrame]) -> None:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import pandas as pd
@@ -161,7 +160,8 @@ class File:
                 constant, or a test row does not fit the schema.
         """
         _check_text("path", self.path)
-        _check_text("test_path", self.test_path)
+        if self.test_path is not None:
+            _check_text("test_path", self.test_path)
         path, name = Path(self.path), self.name or Path(self.path).stem
         frame = _arrange(read_file(path), self.target, self.drop, str(path))
         schema, table = _whole(self, frame, name, str(path))
@@ -233,7 +233,8 @@ def _schema(dataset: Folder | Bundled | File, frame: pd.DataFrame, name: str, so
     _check_list("constraints", dataset.constraints)
     for text in dataset.constraints:
         _check_text("constraints", text)
-    _check_text("description", dataset.description)
+    if dataset.description is not None:
+        _check_text("description", dataset.description)
     if not isinstance(dataset.columns or {}, Mapping):
         raise BadInput(f"dataset.columns must say a kind for each column it names, but is {dataset.columns!r}: correct it.")
     about = dataset.description or name
@@ -245,8 +246,8 @@ def _schema(dataset: Folder | Bundled | File, frame: pd.DataFrame, name: str, so
 
 
 def _check_text(option: str, value: Any) -> None:
-    if not isinstance(value, (str, NoneType)):
-        raise BadInput(f"dataset.{option} must be text, but is {value!r}: write '\"{value}\"'.")
+    if not isinstance(value, str):
+        raise BadInput(f"dataset.{option} must be text, but is {value!r}: put it in quotes, as in '\"{value}\"'.")
 
 
 def _check_list(option: str, value: Any) -> None:

@@ -56,7 +56,7 @@ class Fidelity:
     values is mostly its margins; `mi_error` is then 36 times and 1.4 times its reference, and the classifier two-sample
     test far from .5. Correlations see straight lines alone.
 
-    Cost: with the square of the columns, a minute and a half of 100 on one core, whatever the rows up to some thousands.
+    Cost: grows with the square of the columns: of 600 rows, 6 s for 20 of them and 71 s for 100, on one core of a Xeon.
 
     Source: SDMetrics (MIT licence), `sdmetrics.single_column`, `sdmetrics.column_pairs`; Strehl & Ghosh 2002, *Cluster
     ensembles*, JMLR 3, for normalised mutual information, here with the arithmetic mean.

@@ -134,15 +134,20 @@ class _Contest:
         return f"{_short(float(np.mean(values)))} ± {_short((high - low) / 2)}"
 
     def as_useful(self) -> list[Group] | None:
-        """The baselines of a weighted F1 at most `NEAR_UTILITY` below ours, or of one that is not known.
-
-        None where ours, or our attacks, are a hole.
-        """
+        """The baselines of a weighted F1 at most `NEAR_UTILITY` below ours; None where ours, or our attacks, are a hole."""
         ours = self.mean("mle_f1_weighted")
         if ours is None or self.mean("mia_auc") is None:
             return None
         means = ((_mean(row, "mle_f1_weighted"), row) for row in self.baselines)
-        return [row for mean, row in means if mean is None or round(ours - mean, 3) <= NEAR_UTILITY]
+        return [row for mean, row in means if mean is not None and round(ours - mean, 3) <= NEAR_UTILITY]
+
+    def unknown(self, useful: Sequence[Group]) -> list[Group]:
+        """The baselines that might be as useful, and of the useful ones those that might be harder to attack."""
+        return [
+            row
+            for row in self.baselines
+            if not _is_whole(row, "mle_f1_weighted") or (row in useful and not _is_whole(row, "mia_auc"))
+        ]
 
 
 def _is_baseline(row: Group) -> bool:
@@ -157,13 +162,21 @@ def _named(row: Group) -> str:
 
 
 def _mean(row: Group, key: str) -> float | None:
-    """Of a baseline's seeds that have the score: one that failed or was not scored takes nothing from the others."""
+    """Of a baseline's seeds that have the score, by which a goal can be missed; where some lack it, none is reached."""
     values = [value for value in row.values(key) if value is not None and math.isfinite(value)]
     return float(np.mean(values)) if values else None
 
 
-def _unknown(names: Sequence[str]) -> str:
-    return f"{HOLE} ({', '.join(names)})"
+def _is_whole(row: Group, key: str) -> bool:
+    """Whether all seeds have the score."""
+    return summarise(row.values(key), 3).state == "value"
+
+
+def _unless_unknown(gap: float, text: str, unknown: Sequence[Group]) -> str:
+    """A verdict that nothing is reached beside baselines of which not all is known."""
+    if unknown and round(gap, 3) <= 0:
+        return f"{HOLE} ({', '.join(map(_named, unknown))})"
+    return _verdict(gap, text)
 
 
 def _verdict(gap: float, text: str) -> str:
@@ -178,16 +191,12 @@ def _short(value: float) -> str:
 def _utility(key: str) -> Callable[[_Contest], str]:
     def judge(contest: _Contest) -> str:
         mean = contest.mean(key)
-        rivals = [(_mean(row, key), _named(row)) for row in contest.baselines]
-        known = [(theirs, name) for theirs, name in rivals if theirs is not None]
+        known = [(theirs, _named(row)) for row in contest.baselines if (theirs := _mean(row, key)) is not None]
         if mean is None or not known:
             return HOLE
         best, name = max(known)
-        gap = best - UTILITY_GAP - mean
-        unknown = [name for theirs, name in rivals if theirs is None]
-        if unknown and round(gap, 3) <= 0:
-            return _unknown(unknown)
-        return _verdict(gap, f"{contest.told(key)}, {name} {_short(best)}")
+        unknown = [row for row in contest.baselines if not _is_whole(row, key)]
+        return _unless_unknown(best - UTILITY_GAP - mean, f"{contest.told(key)}, {name} {_short(best)}", unknown)
 
     return judge
 
@@ -213,8 +222,8 @@ def _attack_beside(contest: _Contest) -> str:
     rivals, mean = contest.as_useful(), contest.mean("mia_auc")
     if rivals is None or mean is None:
         return HOLE
-    areas = [(row, _mean(row, "mia_auc")) for row in rivals]
-    return _beside([(row, None if area is None else (mean, area)) for row, area in areas])
+    areas = [(_named(row), mean, area) for row in rivals if (area := _mean(row, "mia_auc")) is not None]
+    return _beside(areas, contest.unknown(rivals))
 
 
 def _shared_attacks_beside(contest: _Contest) -> str:
@@ -222,32 +231,27 @@ def _shared_attacks_beside(contest: _Contest) -> str:
     rivals = contest.as_useful()
     if rivals is None:
         return HOLE
-    areas = []
+    areas, unknown = [], contest.unknown(rivals)
     for row in rivals:
         keys = _attacks(contest.ours) & _attacks(row)
-        areas.append((row, (_strongest(contest.ours, keys), _strongest(row, keys)) if keys else None))
-    return _beside(areas)
+        if keys:
+            areas.append((_named(row), _strongest(contest.ours, keys), _strongest(row, keys)))
+        elif row not in unknown:
+            unknown.append(row)
+    return _beside(areas, unknown)
 
 
-def _beside(areas: Sequence[tuple[Group, tuple[float, float] | None]]) -> str:
-    """A verdict on areas of ours and of each baseline, with those of the baselines that are below ours.
-
-    It is not reached over a baseline without an area, or of which it is not known how useful it is, nor missed beside that.
-    """
-    if not areas:
+def _beside(areas: Sequence[tuple[str, float, float]], unknown: Sequence[Group]) -> str:
+    """A verdict on areas of ours and of each baseline by its name, with those of the baselines that are below ours."""
+    if not areas and not unknown:
         return f"{REACHED}: no baseline is as useful"
-    known = [(_named(row), _mean(row, "mle_f1_weighted") is not None, pair) for row, pair in areas]
-    pairs = [(name, *pair) for name, is_useful, pair in known if pair is not None and is_useful]
-    gap = max((ours - theirs for _, ours, theirs in pairs), default=0.0)
-    unknown = [name for name, is_useful, pair in known if pair is None or not is_useful]
-    if unknown and round(gap, 3) <= 0:
-        return _unknown(unknown)
+    gap = max((ours - theirs for _, ours, theirs in areas), default=0.0)
     below: dict[str, list[str]] = {}
-    for name, ours, theirs in sorted(pairs, key=lambda pair: pair[2]):
+    for name, ours, theirs in sorted(areas, key=lambda area: area[2]):
         if round(theirs, 3) < round(ours, 3):
             below.setdefault(_short(ours), []).append(f"{name} {_short(theirs)}")
     told = "; ".join(", ".join([ours, *theirs]) for ours, theirs in below.items())
-    return _verdict(gap, told or _short(max(ours for _, ours, _ in pairs)))
+    return _unless_unknown(gap, told or _short(max((ours for _, ours, _ in areas), default=0.0)), unknown)
 
 
 def _attacks(row: Group) -> set[str]:

@@ -17,23 +17,6 @@ from harmonic.table.schema import MAX_PLACES, Column, Kind, storage, unkept
 
 LARGEST_WHOLE = 2**53
 _PLAIN = (str, bool, int, float, np.generic, Decimal, date)
-_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "nullable": ("true or false", lambda value: isinstance(value, bool)),
-    "padded": ("true or false", lambda value: isinstance(value, bool)),
-    "places": (
-        f"a whole number from 0 to {MAX_PLACES}",
-        lambda value: isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) <= MAX_PLACES,
-    ),
-    "low": ("a finite number", lambda value: _is_number(value)),
-    "high": ("a finite number", lambda value: _is_number(value)),
-    "categories": ("a list of texts, each once", lambda value: _is_list(value) and len(set(map(str, value))) == len(value)),
-    "datetime_format": (
-        "a text of strftime's signs, without %z and %Z, since moments have no time zone here",
-        lambda value: isinstance(value, str) and _is_format(value),
-    ),
-    "alphabet": ("a text", lambda value: isinstance(value, str)),
-}
-"""What a correction of each field may be: in words, and as a test."""
 
 
 def _is_number(value: Any) -> bool:
@@ -50,6 +33,25 @@ def _is_format(text: str) -> bool:
     except ValueError:
         return False
     return not re.search("%[zZ]", text)
+
+
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "nullable": ("true or false", lambda value: isinstance(value, bool)),
+    "padded": ("true or false", lambda value: isinstance(value, bool)),
+    "places": (
+        f"a whole number from 0 to {MAX_PLACES}",
+        lambda value: isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) <= MAX_PLACES,
+    ),
+    "low": ("a finite number", _is_number),
+    "high": ("a finite number", _is_number),
+    "categories": ("a list of texts, each once", lambda value: _is_list(value) and len(set(map(str, value))) == len(value)),
+    "datetime_format": (
+        "a text of strftime's signs, without %z and %Z, since moments have no time zone here",
+        lambda value: isinstance(value, str) and _is_format(value),
+    ),
+    "alphabet": ("a text", lambda value: isinstance(value, str)),
+}
+"""What a correction of each field may be: in words, and as a test."""
 
 
 def check_header(table: pd.DataFrame, target: str | None, source: str) -> str:

@@ -118,7 +118,7 @@ class Column:
                 raise ValueError(f"text with {fault}")
             return text
         if self.kind == "datetime":
-            if not any(map(str.isdigit, text)):  # pandas takes "now", "today", "nan" and "NaT" for moments
+            if not _has_digit(text):
                 raise ValueError("not a date")
             try:
                 moment = pd.to_datetime(text, format=self.datetime_format)
@@ -243,11 +243,16 @@ def storage(values: pd.Series) -> str:
 
 
 def moments(values: pd.Series, form: str) -> pd.Series:
-    """Texts of a format as moments; NaT where one is none, as "now" and "today", which pandas reads in any format."""
+    """Texts of a format as moments; NaT where one is none."""
     found = pd.to_datetime(values, format=form, errors="coerce")
     if pd.api.types.is_datetime64_any_dtype(values):
         return found
-    return found.where(values.map(lambda value: any(map(str.isdigit, str(value))), na_action="ignore").eq(True), pd.NaT)
+    return found.where(values.map(lambda value: _has_digit(str(value)), na_action="ignore").eq(True), pd.NaT)
+
+
+def _has_digit(text: str) -> bool:
+    """Whether a text may be a date: pandas takes "now", "today", "nan" and "NaT" for moments, whatever the format."""
+    return any(map(str.isdigit, text))
 
 
 def attach(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def by_chance(scores: dict[str, np.ndarray], seed: int) -> dict[str, float]:
     found: dict[str, list[float]] = {"auc": [], **{key: [] for key in FALSE_ALARMS}}
     ranks = [rankdata(score) for score in scores.values()]  # whose order is all that the maxima hang on
     for _ in range(DEALS):
-        deals = {size: rng.permutation(size) for size in {len(own): None for own in ranks}}
+        deals = {size: rng.permutation(size) for size in dict.fromkeys(map(len, ranks))}
         dealt = [np.split(own[deals[len(own)]], 2) for own in ranks]
         found["auc"].append(max((own.sum() / len(own) - (len(own) + 1) / 2) / len(own) for own, _ in dealt))
         for key, rate in FALSE_ALARMS.items():
