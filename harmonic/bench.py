@@ -155,7 +155,10 @@ def run_cell(
 def _dataset_name(config: Mapping[str, Any]) -> Any:
     """The data set's name, which a file has from its path if not given."""
     dataset = config["dataset"]
-    return dataset.get("name") or Path(str(dataset.get("path", ""))).stem
+    path = dataset.get("path", "")
+    if path is None:
+        raise BadInput("dataset.path must be a file's path, but is null: give one.")
+    return dataset.get("name") or Path(str(path)).stem
 
 
 def _device(config: Mapping[str, Any]) -> Any:

@@ -1,9 +1,12 @@
 """What a method is, HARMONIC and the baselines alike: a contract to keep, not a class to inherit from."""
 
+import copy
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import pandas as pd
+
+from harmonic.seed import derive_seed
 
 
 class Synthesizer(Protocol):
@@ -44,3 +47,10 @@ class Synthesizer(Protocol):
     def load(self, folder: Path) -> Self:
         """Take up what `save` wrote."""
         ...
+
+
+def before_learning(synthesizer: Any, train: pd.DataFrame, seed: int) -> Any | None:
+    """The same method as it is before it has learnt from train; None for one that has no `start`."""
+    if not hasattr(synthesizer, "start"):
+        return None
+    return copy.copy(synthesizer).start(train, derive_seed(seed, "start"))

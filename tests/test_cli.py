@@ -145,8 +145,9 @@ def test_the_whole_way_with_a_language_model(command, csv, tmp_path):
         (None, (), ("mine.csv", "there is none")),
         ("size,y\n" + "1,a\n2,b\n" * 9, ("n_samples=0",), ("n_samples", "is 0")),
         ("size,y\n" + "1,a\n2,b\n" * 9, ("seed=-1",), ("seed", "is -1")),
+        (None, ("dataset.path=null",), ("dataset.path", "is null")),
     ],
-    ids=["target", "one class", "constant", "empty", "encoding", "missing", "n_samples", "seed"],
+    ids=["target", "one class", "constant", "empty", "encoding", "missing", "n_samples", "seed", "null"],
 )
 def test_bad_data_and_bad_numbers(command, tmp_path, content, own, words):
     """Oracle: the rule; and it is told once, not once per reference method."""

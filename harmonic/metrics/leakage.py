@@ -1,7 +1,7 @@
 """Leakage: does a generator know the rows it was trained on better than rows it never saw."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from harmonic.errors import check_count
 from harmonic.metrics.rows import check_rows
 from harmonic.seed import derive_seed
+from harmonic.synthesizer import before_learning
 from harmonic.table import Split
 
 NATS_PER_BIT = float(np.log(2))
@@ -27,17 +28,25 @@ class DataLeakageTest:
     * `dlt_low`, `dlt_high`: its 95 % percentile bootstrap interval over rows (1 000 resamples of each part).
     * `dlt_effect`: Cohen's d, the difference in units of the pooled standard deviation over rows.
     * `dlt_bits_train`, `dlt_bits_holdout`: the two means; 0 and more, lower means a better model of the table.
+    * `dlt_learnt`, `dlt_learnt_low`, `dlt_learnt_high`: `dlt` less that of the same method before it learnt from train, in
+      bits per cell, with the interval of the differences row by row, which is narrower as what makes a row hard is in both.
+      Ideal 0; negative means that learning has made train's rows easier than the hold-out's by so much. Only of methods
+      that have `start` (`harmonic.synthesizer.Synthesizer`).
 
     Why so, and not as published: the published form exponentiates a row's mean over *tokens*, so that it depends on the
     tokenizer, and averages the exponentials, so that a few rows decide; it scores a text form that training never used.
     Bits per cell compare across tokenizers and models.
 
     What it cannot see: copying that does not raise likelihood, such as rows handed through from the prompt; leakage of a few
-    rows among many; anything where hold-out and train differ for another reason (a later period, another source).
+    rows among many; whether hold-out and train differ for another reason (a later period, another source, the luck of few
+    rows), which `dlt_learnt` sees in part: as far as the method tells the two apart before it has learnt.
     A method without `log_likelihood` has no score: the result is empty.
 
-    Source: Wang et al. 2024 (HARMONIC), DLT, in the reading train - test; bits per cell in place of perplexity is ours.
+    Source: Wang et al. 2024 (HARMONIC), DLT, in the reading train - test; bits per cell in place of perplexity is ours, and
+    so is `dlt_learnt`, a difference in differences.
     """
+
+    version: ClassVar[int] = 2
 
     max_rows: int = 1000
     """Rows of each part that are scored."""
@@ -55,9 +64,21 @@ class DataLeakageTest:
             np.sort(rng.choice(len(table), min(self.max_rows, len(table)), replace=False))
             for table in (split.train, split.test)
         )
-        known = synthesizer.log_likelihood(split.train.iloc[train].reset_index(drop=True), seed=seed, own=train)
-        new = synthesizer.log_likelihood(split.test.iloc[holdout].reset_index(drop=True), seed=seed)
-        return leakage(bits_per_cell(known).mean(axis=1), bits_per_cell(new).mean(axis=1), rng)
+        known, new = split.train.iloc[train].reset_index(drop=True), split.test.iloc[holdout].reset_index(drop=True)
+
+        def bits(method: Any) -> tuple[np.ndarray, np.ndarray]:
+            of_known = bits_per_cell(method.log_likelihood(known, seed=seed, own=train))
+            of_new = bits_per_cell(method.log_likelihood(new, seed=seed))
+            return of_known.mean(axis=1), of_new.mean(axis=1)
+
+        learnt = bits(synthesizer)
+        score = leakage(*learnt, rng)
+        before = before_learning(synthesizer, split.train, seed)
+        if before is None:
+            return score
+        known_change, new_change = (after - at_first for after, at_first in zip(learnt, bits(before), strict=True))
+        learning = leakage(known_change, new_change, rng)
+        return score | {f"dlt_learnt{end}": learning[f"dlt{end}"] for end in ("", "_low", "_high")}
 
 
 def bits_per_cell(log_likelihood: np.ndarray) -> np.ndarray:

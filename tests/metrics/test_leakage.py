@@ -76,6 +76,29 @@ def test_by_hand():
     assert bits_per_cell(np.array([-np.log(8)])) == pytest.approx(3)
 
 
+class Learns(Knows):
+    """One that found train's cells `easy` nats likelier before it learnt from it, with the same noise in each row."""
+
+    def __init__(self, better, easy):
+        super().__init__(better + easy)
+        self.easy = easy
+
+    def start(self, train, seed):
+        return Knows(self.easy)
+
+
+def test_what_was_known_before_learning_is_not_learnt(split):
+    """Oracle: nats put there. Rows that differ by themselves are in `dlt`; noise that both have is not in the difference of
+    differences, whose interval has no width."""
+    for better in (0.0, np.log(2)):
+        score = DataLeakageTest()(split, split.train, seed=0, synthesizer=Learns(better, np.log(2)))
+        assert score["dlt"] == pytest.approx(-1 - better / np.log(2), abs=0.05)
+        learnt = [score[f"dlt_learnt{end}"] for end in ("", "_low", "_high")]
+        assert learnt == pytest.approx([-better / np.log(2)] * 3, abs=1e-9)
+    plain = DataLeakageTest()(split, split.train, seed=0, synthesizer=Knows(2 * np.log(2)))
+    assert plain == {name: value for name, value in score.items() if not name.startswith("dlt_learnt")}
+
+
 def test_a_method_without_likelihood_has_no_score(split):
     """Oracle: the contract: an empty result, which tables show as a hole."""
     assert DataLeakageTest()(split, split.train, seed=0, synthesizer=object()) == {}

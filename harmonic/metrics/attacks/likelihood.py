@@ -4,13 +4,12 @@ These attacks hold the generator itself, not just its table. All of them read th
 own text form, each row behind its nearest *other* train rows where the method shows any.
 """
 
-import copy
 from dataclasses import replace
 
 import numpy as np
 
 from harmonic.metrics.attacks.audit import Audit
-from harmonic.seed import derive_seed
+from harmonic.synthesizer import before_learning
 
 LEAST_LIKELY = 0.2
 """Share of a row's cells that Min-K looks at, one at least."""
@@ -46,8 +45,8 @@ def reference_loss(audit: Audit) -> np.ndarray | None:
     Source: Carlini et al. 2021, *Extracting training data from large language models*; Mireshghallah et al. 2022,
     *Quantifying privacy risks of masked language models using membership inference attacks*, for the ratio.
     """
-    if not hasattr(audit.synthesizer, "start"):
+    before = before_learning(audit.synthesizer, audit.split.train, audit.seed)
+    if before is None:
         return None
-    before = copy.copy(audit.synthesizer).start(audit.split.train, derive_seed(audit.seed, "start"))
     learnt, unlearnt = audit.likelihoods, replace(audit, synthesizer=before).likelihoods
     return None if learnt is None or unlearnt is None else (learnt - unlearnt).mean(axis=1)
