@@ -55,6 +55,7 @@ SHEETS = {
         Score("nndr_mean", "NNDR (= hold-out)", "nndr_holdout_mean"),
         Score("nrs", "NRS (= hold-out)", "nrs_holdout"),
         Score("dlt", "DLT bits/cell (0)"),
+        Score("dlt_learnt", "DLT learnt (0)"),
         Score("mia_auc", "MIA AUC (.5)"),
         Score("mia_tpr1", "MIA TPR at 1 % (.01)"),
         Score("prompt_copy_share", "prompt share (.5)"),

@@ -75,8 +75,11 @@ def test_dlt_falls_with_what_is_remembered(split, generator):
         name: DataLeakageTest()(split, split.train, seed=0, synthesizer=generator(name))
         for name in ("copy", "half_copy", "independent")
     }
-    assert score["copy"]["dlt"] < score["half_copy"]["dlt"] - 0.05
-    assert score["half_copy"]["dlt_high"] < 0 < score["independent"]["dlt_high"]
+    for key in ("dlt", "dlt_learnt"):
+        assert score["copy"][key] < score["half_copy"][key] - 0.05
+        assert score["half_copy"][f"{key}_high"] < 0
+    assert 0 < score["independent"]["dlt_high"]
+    assert score["independent"]["dlt_learnt"] == 0  # it learnt nothing
 
 
 def test_dlt_of_who_never_saw_train_holds_nothing_as_often_as_it_says():
