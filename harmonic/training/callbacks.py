@@ -2,6 +2,7 @@
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,9 @@ from tqdm import tqdm
 from harmonic.distributed import agreed, leads, place
 from harmonic.errors import BadInput
 from harmonic.training.resume import step_is_whole
+
+_BAR_LOCK = threading.RLock()
+"""tqdm's own is a semaphore of the machine, which a process that a signal ends leaves behind, with a warning."""
 
 
 def check_loss(what: str, loss: float, number: int) -> None:
@@ -103,6 +107,7 @@ def progress_bar(what: str, total: int, done: int = 0, unit: str = "row") -> tqd
     """A progress bar on stderr, in rows unless told otherwise; where that is no terminal, a line every half minute."""
     interval = 0.3 if sys.stderr.isatty() else 30.0
     quiet = not leads()
+    tqdm.set_lock(_BAR_LOCK)
     return tqdm(
         total=total, initial=done, desc=what, unit=unit, mininterval=interval, leave=False, dynamic_ncols=True, disable=quiet
     )
