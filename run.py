@@ -199,6 +199,7 @@ def _where(record: Any, results: Path) -> str:
 def run() -> int:
     """`main` with every error a user can cause as one line; returns the exit status."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ[env.DATA_DIR_VARIABLE] = env.data_dir()  # an empty variable is as none
     ledger = Path("outputs", "sweeps", f"{platform.node()}-{os.getpid()}-{time.time_ns()}").absolute()
     os.environ[LEDGER] = str(ledger)
     status = 0

@@ -25,6 +25,8 @@ PACKAGES = (
     "sdmetrics",
 )
 
+DATA_DIR_VARIABLE = "HARMONIC_DATA_DIR"
+
 
 def describe() -> dict[str, Any]:
     """Versions of what computes, the commit of this checkout (with "+" if it was changed), and the machine."""
@@ -83,6 +85,11 @@ def device_kind() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def data_dir() -> str:
+    """Where the folders of the published data sets are, unless told otherwise: $HARMONIC_DATA_DIR, else "data"."""
+    return os.environ.get(DATA_DIR_VARIABLE) or "data"
 
 
 def workers(threads: int) -> int:

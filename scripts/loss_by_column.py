@@ -9,7 +9,6 @@ each table, drawn with seed 0, since more rows teach more; 0 for all. For a choi
 dataset.fold=… (docs/study.md), whose test rows are train's and val's.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -30,7 +29,7 @@ DEFAULTS = {
     "runs": "",
     **dict.fromkeys(("dataset", "method", "model", "seed"), ""),
     "rows": 0,
-    "data_dir": os.environ.get("HARMONIC_DATA_DIR", "data"),
+    "data_dir": env.data_dir(),
     "threads": 1,
 }
 FLOOR = 1e-3

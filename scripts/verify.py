@@ -9,7 +9,6 @@ the record says. Finished stages are kept in cache_dir, a new folder that goes a
 where anything differs or a record could not be checked.
 """
 
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -24,7 +23,7 @@ DEFAULTS = {
     **dict.fromkeys(("dataset", "method", "model", "seed", "metrics"), ""),
     "from": "seeds",
     "cache_dir": "",
-    "data_dir": os.environ.get("HARMONIC_DATA_DIR", "data"),
+    "data_dir": env.data_dir(),
     "threads": 1,
 }
 

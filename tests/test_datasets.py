@@ -155,6 +155,8 @@ def test_data_dir_comes_from_the_argument_then_the_variable_then_data(monkeypatc
     monkeypatch.setenv("HARMONIC_DATA_DIR", "theirs")
     assert configured("german", "mine").data_dir == "mine"
     assert configured("german").data_dir == "theirs"
+    monkeypatch.setenv("HARMONIC_DATA_DIR", "")
+    assert configured("german").data_dir == "data"
     monkeypatch.delenv("HARMONIC_DATA_DIR")
     assert configured("german").data_dir == "data"
 

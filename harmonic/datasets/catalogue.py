@@ -1,13 +1,13 @@
 """Data sets by name: each YAML of conf/dataset is one."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from harmonic import env
 from harmonic.build import build
-from harmonic.datasets.sources import DATA_DIR_VARIABLE, Bundled, File, Folder
+from harmonic.datasets.sources import Bundled, File, Folder
 from harmonic.errors import BadInput
 from harmonic.table import Split
 
@@ -38,7 +38,7 @@ def configured(name: str, data_dir: str | Path | None = None) -> Folder | Bundle
             f"A data set must be a path to a .csv or .parquet file or one of {', '.join(known)}, but is {name!r}: "
             f"correct it."
         )
-    folder = str(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data")
+    folder = str(data_dir or env.data_dir())
     return build(_with_folder(yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")), folder))
 
 

@@ -13,6 +13,7 @@ from harmonic.datasets.download import PARTS, Source, Unreachable, download_into
 from harmonic.datasets.files import read_csv, read_file
 from harmonic.datasets.hygiene import inspect, summarise
 from harmonic.datasets.splits import FOLDS, VAL_SHARE, cut, in_three, of_fold
+from harmonic.env import DATA_DIR_VARIABLE
 from harmonic.errors import BadInput
 from harmonic.table import Split, coerce
 from harmonic.table.constraints import Constraint
@@ -21,7 +22,6 @@ from harmonic.table.schema import Schema, Task, attach
 
 log = logging.getLogger(__name__)
 
-DATA_DIR_VARIABLE = "HARMONIC_DATA_DIR"
 MIN_ROWS = 10
 
 Corrections = Mapping[str, Any]
