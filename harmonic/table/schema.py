@@ -97,7 +97,7 @@ class Column:
             return str(value.strftime(self.datetime_format))
         if self.kind in DISCRETE_KINDS and self.stored_as_number:
             return _number_text(float(value), self.dtype)
-        return str(value)
+        return date_text(value) if self.kind == "datetime" else str(value)
 
     def read(self, text: str) -> Cell | pd.Timestamp:
         """The value a text form stands for.
@@ -263,7 +263,12 @@ def attach(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 def written_in_full(texts: pd.Series, form: str) -> np.ndarray:
     """Which texts are what strftime writes of their moment, zeros and all (2024-03-02, not 2024-3-2), bool, shape (n,)."""
-    return (moments(texts, form).dt.strftime(form) == texts.map(str)).to_numpy()
+    return (moments(texts, form).dt.strftime(form) == texts.map(date_text)).to_numpy()
+
+
+def date_text(value: Any) -> str:
+    """A stored date's text. Numbers beside an empty cell are stored as floats: 20240131.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def discrete_texts(values: pd.Series, column: Column) -> pd.Series:

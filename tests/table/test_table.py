@@ -386,6 +386,19 @@ def test_integers_with_holes_are_stored_as_floats():
     assert table["n"].tolist()[0] == 1.0 and np.isnan(table["n"].tolist()[1])
 
 
+def test_days_that_a_file_holds_as_numbers(tmp_path):
+    """Oracle: the file's own text: an empty cell makes floats of them, but no other dates."""
+    frame = pd.DataFrame({"day": [20240131.0, np.nan, 20230228.0] * 5, "y": ["a", "b", "c"] * 5})
+    schema = infer_schema(frame, columns={"day": {"kind": "datetime", "datetime_format": "%Y%m%d"}})
+    table, day = coerce(frame, schema, "days"), schema["day"]
+    assert day.padded
+    assert day.write(table["day"])[:3] == ["20240131", "", "20230228"]
+    assert [day.read(text) for text in ("20240131", "20230228")] == ["20240131", "20230228"]
+    save_table(table, tmp_path)
+    assert (tmp_path / "table.csv").read_text().splitlines()[1:4] == ["20240131,a", ",b", "20230228,c"]
+    pd.testing.assert_frame_equal(load_table(tmp_path), table)
+
+
 def test_schema_survives_json(mixed_frame):
     schema = infer_schema(mixed_frame, description="visitors")
     assert Schema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
