@@ -2,6 +2,9 @@
 
 import os
 import re
+import runpy
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,6 @@ from harmonic.table.schema import Column, Schema, attach
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """One thread for torch, where a test has loaded it: bitwise repetition does not hang on the machine."""
-    import sys
-
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     yield
@@ -67,6 +68,21 @@ def mixed_table(mixed_frame: pd.DataFrame) -> pd.DataFrame:
 
     frame = mixed_frame.drop(columns="note")
     return coerce(frame, infer_schema(frame, target="label"), "mixed")
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Callable[..., subprocess.CompletedProcess]:
+    """`python scripts/<name> …` within this process, which has loaded what costs a new one seconds."""
+
+    def call(name: str, *arguments: str) -> subprocess.CompletedProcess:
+        path = str(Path(__file__).parent.parent / "scripts" / name)
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(path, run_name="__main__")
+        return subprocess.CompletedProcess(sys.argv, end.value.code, *capfd.readouterr())
+
+    return call
 
 
 @pytest.fixture

@@ -8,13 +8,10 @@ from pathlib import Path
 SCRIPT = Path(__file__).parent.parent / "scripts" / "bench_metrics.py"
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
-
-
-def test_the_documented_command(tmp_path, one_sentence):
+def test_the_documented_command(script, tmp_path):
     """Oracle: what was asked for, and scikit-learn's distances, which are ours; a wrong name is one line."""
-    done = run("dataset=wine", "metrics=nrs,scikit-learn brute force", f"out={tmp_path}")
+    options = ("dataset=wine", "metrics=nrs,scikit-learn brute force", f"out={tmp_path}")
+    done = subprocess.run([sys.executable, str(SCRIPT), *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "metrics_wine.json").read_text())
     figures = found["figures"]
@@ -24,7 +21,7 @@ def test_the_documented_command(tmp_path, one_sentence):
     page = (tmp_path / "metrics_wine.md").read_text()
     assert f"{found['rows']['train']} train and {found['rows']['test']} test rows" in page
     assert page.count("\n| ") == 1 + len(figures) + 1
-    wrong = run("dataset=wine", "metrics=dcr,dcl", f"out={tmp_path}")
+    wrong = script("bench_metrics.py", "dataset=wine", "metrics=dcr,dcl", f"out={tmp_path}")
     assert wrong.returncode == 1
     assert "dcl" in wrong.stderr
     assert "Traceback" not in wrong.stderr

@@ -25,9 +25,9 @@ def test_the_documented_command(tmp_path):
     assert found["stages"]["stream"]["instructions"] == 32
 
 
-def test_a_wrong_argument_is_one_line(tmp_path):
+def test_a_wrong_argument_is_one_line(script):
     """Oracle: the contract of the scripts."""
-    done = subprocess.run([sys.executable, str(SCRIPT), "rows=10"], capture_output=True, text=True, check=False)
+    done = script("bench_scale.py", "rows=10")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "rows" in done.stderr

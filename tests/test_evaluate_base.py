@@ -10,13 +10,10 @@ import pytest
 COMMAND = [sys.executable, str(Path(__file__).parent.parent / "scripts" / "evaluate_base.py")]
 
 
-def command(*arguments):
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
-
-
 def test_a_bundled_table(tmp_path):
     """Oracle: every column is guessed better with examples than without, and the better the more of them there are."""
-    done = command("dataset=wine", "rows=20", "fine_tune=false", f"out={tmp_path}")
+    options = ("dataset=wine", "rows=20", "fine_tune=false", f"out={tmp_path}")
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "wine.json").read_text())
     cells, columns = found["bits_per_cell"], found["bits_by_column"]
@@ -39,10 +36,10 @@ def test_a_bundled_table(tmp_path):
         (("dataset=wine", "out=/proc/nowhere"), "out=/proc/nowhere"),
     ],
 )
-def test_wrong_arguments(arguments, word, tmp_path, monkeypatch):
+def test_wrong_arguments(script, arguments, word, tmp_path, monkeypatch):
     """Oracle: the rule for what a user can cause: one line, and nothing written."""
     monkeypatch.chdir(tmp_path)
-    done = command(*arguments)
+    done = script("evaluate_base.py", *arguments)
     assert done.returncode == 1
     assert word in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -15,10 +15,6 @@ from tests.cells import COPY, cell, write_csv
 COMMAND = [sys.executable, str(Path(__file__).parent.parent / "scripts" / "loss_by_column.py")]
 
 
-def command(*arguments):
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
 def wine():
     return load_dataset("wine", seed=0)
@@ -48,14 +44,14 @@ def test_a_class_that_is_missing(wine):
     assert losses_by_column(wine, wine.train, 20)["all"] > losses_by_column(wine, wine.train)["all"]
 
 
-def test_records(tmp_path):
+def test_records(script, tmp_path):
     """Oracle: a copy of train, shuffled, is as good as train; a record without rows is counted, and rows are checked."""
     csv = write_csv(tmp_path / "mine.csv")
     for changes in ({"seed": 0}, {"seed": 1}, {"seed": 0, "n_samples": 40}):
         run_cell(cell(csv, tmp_path, COPY, **changes))
     first, other, second = sorted((tmp_path / "runs").rglob("synthetic.csv"))
     second.unlink()
-    done = command(f"runs={tmp_path / 'runs'}")
+    done = subprocess.run([*COMMAND, f"runs={tmp_path / 'runs'}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     table = [line.split() for line in done.stdout.splitlines()]
     assert table[0][1:4] == ["log", "loss", "on"]
@@ -65,20 +61,20 @@ def test_records(tmp_path):
     assert float(everything[1]) == pytest.approx(float(everything[2]), abs=0.1)
     assert done.stderr == "left out: 1 of 3 records, whose rows were not kept\n"
     first.write_text(first.read_text().replace("red", "blue", 1))
-    changed = command(f"runs={tmp_path / 'runs'}")
+    changed = script("loss_by_column.py", f"runs={tmp_path / 'runs'}")
     assert (changed.returncode, len(changed.stderr.splitlines())) == (2, 1)
     assert "not the table that was scored" in changed.stderr
     first.unlink()
     other.unlink()
-    assert "beside none of 3" in command(f"runs={tmp_path / 'runs'}").stderr
+    assert "beside none of 3" in script("loss_by_column.py", f"runs={tmp_path / 'runs'}").stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"), [((), "runs="), (("runs=nowhere",), "nowhere"), (("runs=.", "rows=x"), "rows")]
 )
-def test_wrong_arguments(arguments, word):
+def test_wrong_arguments(script, arguments, word):
     """Oracle: the rule for what a user can cause: one line."""
-    done = command(*arguments)
+    done = script("loss_by_column.py", *arguments)
     assert done.returncode == 2
     assert word in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -145,26 +145,22 @@ def test_metrics_by_name(check):
     assert check("rows", metrics=["nrs"]).same == 2
 
 
-def test_the_command(tmp_path):
+def test_the_command(script, tmp_path):
     """Oracle: its exit status and last line: 0 where all holds, 1 where a value was changed, 2 for a wrong argument."""
     run_cell(cell(write_csv(tmp_path / "mine.csv"), tmp_path, COPY, metrics={"dcr": DCR, "nrs": NRS}))
-
-    def call(*words):
-        command = [sys.executable, str(SCRIPT), f"runs={tmp_path / 'runs'}", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-
-    good = call()
+    runs = f"runs={tmp_path / 'runs'}"
+    good = subprocess.run([sys.executable, str(SCRIPT), runs], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "1 records, 1 hold, 0 do not"), good.stderr
-    wrong = call("method=cpoy")
+    wrong = script("verify.py", runs, "method=cpoy")
     assert wrong.returncode == 2
     assert "method must be one of copy" in wrong.stderr
-    typo = call("from=rows", "metrics=nrs,ncr")
+    typo = script("verify.py", runs, "from=rows", "metrics=nrs,ncr")
     assert (typo.returncode, typo.stdout) == (2, "")
     assert "metrics must be of dcr, nrs" in typo.stderr
     (path,) = (tmp_path / "runs").rglob("record.json")
     plain = json.loads(path.read_text())
     plain["scores"]["nrs"]["values"]["nrs"] = 0.5
     path.write_text(json.dumps(plain))
-    bad = call("from=rows")
+    bad = script("verify.py", runs, "from=rows")
     assert bad.returncode == 1
     assert "nrs: 0.5 recorded, 0 found" in bad.stdout

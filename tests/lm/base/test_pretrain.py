@@ -266,9 +266,9 @@ def test_an_unfinished_run_of_another_recipe_is_refused(tmp_path, one_sentence):
     one_sentence(caught.value, "weight_decay", str(work_dir))
 
 
-def test_help_tells_every_option():
+def test_help_tells_every_option(script):
     """Oracle: the script's own words, and a field of the recipe."""
-    done = command("--help")
+    done = script("pretrain_base.py", "--help")
     assert done.returncode == 0
     assert "Pre-train the base model" in done.stdout
     assert "muon_rate=0.02" in done.stdout
@@ -277,14 +277,11 @@ def test_help_tells_every_option():
 COMMAND = [sys.executable, str(Path(__file__).parents[3] / "scripts" / "pretrain_base.py")]
 
 
-def command(*arguments):
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
-
-
 def test_the_documented_command(tmp_path):
     """Oracle: the folder: a model of the sizes that were asked for, and the steps in training.json."""
     small = ("hidden_size=16", "layers=1", "heads=2", "mlp_size=16", "vocab_size=300", "tokenizer_tables=4", "seed=3")
-    done = command(f"out={tmp_path / 'model'}", "steps=4", "accelerator=cpu", "precision=32-true", *small)
+    options = (f"out={tmp_path / 'model'}", "steps=4", "accelerator=cpu", "precision=32-true", *small)
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     training = json.loads((tmp_path / "model" / "training.json").read_text())
     assert [phase["steps"] for phase in training["recipe"]["phases"]] == [1, 1, 1, 1, 2]
@@ -302,10 +299,10 @@ def test_the_documented_command(tmp_path):
         (("out=x", "hidden_size=0"), "hidden_size must be a whole number of at least 1"),
     ],
 )
-def test_wrong_arguments(arguments, word, tmp_path, monkeypatch):
+def test_wrong_arguments(script, arguments, word, tmp_path, monkeypatch):
     """Oracle: the rule for what a user can cause: one line, and nothing written."""
     monkeypatch.chdir(tmp_path)
-    done = command(*arguments)
+    done = script("pretrain_base.py", *arguments)
     assert done.returncode == 1
     assert word in done.stderr
     assert len(done.stderr.splitlines()) == 1
