@@ -71,12 +71,14 @@ def mixed_table(mixed_frame: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Callable[..., subprocess.CompletedProcess]:
+def script(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., subprocess.CompletedProcess]:
     """`python scripts/<name> …` within this process, which has loaded what costs a new one seconds."""
 
     def call(name: str, *arguments: str) -> subprocess.CompletedProcess:
         path = str(Path(__file__).parent.parent / "scripts" / name)
         monkeypatch.setattr(sys, "argv", [path, *arguments])
+        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            monkeypatch.setenv(variable, "1")  # a script's own number of threads is gone with it
         capfd.readouterr()
         with pytest.raises(SystemExit) as end:
             runpy.run_path(path, run_name="__main__")
