@@ -20,7 +20,7 @@ from harmonic.errors import BadInput, shown
 from harmonic.table.encoding import Encoder
 from harmonic.table.infer import LEAST_INSIDE, infer_schema
 from harmonic.table.plain import plain
-from harmonic.table.schema import DISCRETE_KINDS, Column, Schema, attach, date_text, discrete_texts, moments
+from harmonic.table.schema import DISCRETE_KINDS, Column, Schema, attach, discrete_texts, moments, plain_text
 
 log = logging.getLogger(__name__)
 
@@ -142,10 +142,8 @@ def save_table(table: pd.DataFrame, folder: Path, schema: Schema | None = None) 
     schema = schema or schema_of(table)
     columns: dict[str, pd.Series] = {}
     for column in schema.columns:
-        if column.kind == "integer" and column.stored_as_number:
-            columns[column.name] = table[column.name].astype("Int64")  # 7 beside an empty cell, not 7.0
-        elif column.kind == "datetime" and column.stored_as_number:
-            columns[column.name] = table[column.name].map(date_text, na_action="ignore")
+        if column.kind in ("integer", "datetime") and column.stored_as_number:
+            columns[column.name] = table[column.name].map(plain_text, na_action="ignore")
         elif column.dtype == "datetime64":  # which to_csv would write by what all of its moments are like
             columns[column.name] = _moments_written(table[column.name], column)
     with_columns(table, columns).to_csv(folder / "table.csv", index=False)

@@ -88,16 +88,16 @@ class Column:
         return "" if pd.isna(value) else self._write_filled(value)
 
     def _write_filled(self, value: Any) -> str:
-        if self.kind == "integer":
-            return str(int(value)) if value % 1 == 0 else str(value)
+        if self.kind in ("integer", "datetime") and self.dtype != "datetime64":
+            return plain_text(value)
         if self.kind == "decimal":
             text = f"{value:.{self.places}f}"
             return text.removeprefix("-") if not text.strip("-0.") else text
-        if self.kind == "datetime" and self.dtype == "datetime64":
+        if self.kind == "datetime":
             return str(value.strftime(self.datetime_format))
         if self.kind in DISCRETE_KINDS and self.stored_as_number:
             return _number_text(float(value), self.dtype)
-        return date_text(value) if self.kind == "datetime" else str(value)
+        return str(value)
 
     def read(self, text: str) -> Cell | pd.Timestamp:
         """The value a text form stands for.
@@ -263,12 +263,12 @@ def attach(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 def written_in_full(texts: pd.Series, form: str) -> np.ndarray:
     """Which texts are what strftime writes of their moment, zeros and all (2024-03-02, not 2024-3-2), bool, shape (n,)."""
-    return (moments(texts, form).dt.strftime(form) == texts.map(date_text)).to_numpy()
+    return (moments(texts, form).dt.strftime(form) == texts.map(plain_text)).to_numpy()
 
 
-def date_text(value: Any) -> str:
-    """A stored date's text. Numbers beside an empty cell are stored as floats: 20240131.0."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def plain_text(cell: Any) -> str:
+    """A cell's text; whole numbers, which beside an empty cell are stored as floats, are 7 and 20240131, not 7.0."""
+    return str(int(cell)) if isinstance(cell, int | float | np.integer | np.floating) and cell % 1 == 0 else str(cell)
 
 
 def discrete_texts(values: pd.Series, column: Column) -> pd.Series:
