@@ -176,6 +176,23 @@ def test_a_clean_table_has_nothing_to_say():
     assert summarise(inspect(split_of(frame[:60], frame[60:75], frame[75:]))) == []
 
 
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["39", " State-gov", " 13", " >50K", "0"], True),
+        (["39", "kind", "13", "pay", "gain"], False),  # as of a pivoted table
+        (["0", "1", "2", "3", "4"], False),  # pandas counts where there are no names
+    ],
+)
+def test_a_first_row_that_stands_for_the_names(names, found):
+    """As in a file of UCI's, read as if it had a header."""
+    rows = [[39, " State-gov", 13, " >50K", 4], [50, " Private", 9, " <=50K", 9], [0, " Private", 2, " >50K", 0]] * 20
+    frame = pd.DataFrame(rows, columns=names)
+    findings = inspect(split_of(frame, frame[:0], frame[:0]))
+    assert findings.get("names_like_cells") == (names if found else None)
+    assert any("columns are named like their own cells" in line for line in summarise(findings)) == found
+
+
 def test_placements_gives_its_target_away():
     """SDMetrics fills the four columns exactly for the students who were placed."""
     assert load_dataset("placements").hygiene["empty_gives_target"] == ["salary", "start_date", "end_date", "duration"]

@@ -67,7 +67,8 @@ def read_csv(path: Path, schema: Schema | None = None) -> pd.DataFrame:
         raise BadInput(f"{path} must be a file that can be read, but {error.strerror}: check its permissions.") from None
     twice = header[header.duplicated()]
     if len(twice):
-        raise BadInput(f"{path} must name each column once, but {twice.iloc[0]!r} stands there twice: rename one.")
+        mend = "rename one, or put a line of names before the rows"
+        raise BadInput(f"{path} must name each column once, but {twice.iloc[0]!r} stands there twice: {mend}.")
     if not isinstance(frame.index, pd.RangeIndex):
         raise BadInput(f"{path} must have a name for each column, but its rows are longer than its header: complete it.")
     if frame.empty:

@@ -1,6 +1,7 @@
 """What is odd about a data set, found before anything is fitted: copies, keys, constants, categories train never saw."""
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,9 @@ def inspect(split: Split) -> dict[str, Any]:
     of texts that are no key, but of more than 100 and a twentieth as many values as rows, to how many), `rare_categories`
     (features to how many of their categories fewer than 5 train rows have), `wide_ranges` (columns of numbers whose range
     is more than 100 times that of the middle 99 of 100 rows: one value is the scale of all distances), `cut_places`
-    (columns kept to fewer decimal places than their numbers have), and, where the data set has constraints,
-    `broken_constraints` (rule to the train rows that break it).
+    (columns kept to fewer decimal places than their numbers have), where the data set has constraints `broken_constraints`
+    (rule to the train rows that break it), and, where most columns are named like one of their own cells,
+    `names_like_cells` (those columns): a file without a line of names has its first row for one.
     """
     schema, train = split.schema, split.train
     holdouts = {"val": split.val, "test": split.test}
@@ -48,6 +50,7 @@ def inspect(split: Split) -> dict[str, Any]:
     copies = {part: np.isin(_row_keys(table, schema), train_keys) for part, table in holdouts.items()}
     unseen = {part: _unseen(table, train, schema) for part, table in holdouts.items()}
     empty = sum(table.isna().sum() for table in (train, *holdouts.values()))
+    named = _named_like_cells(schema)
     return {
         "rows": {"train": len(train), **{part: len(table) for part, table in holdouts.items()}},
         "train_duplicates": int(len(train_keys) - len(np.unique(train_keys))),
@@ -68,6 +71,7 @@ def inspect(split: Split) -> dict[str, Any]:
         "wide_ranges": [column.name for column in schema.columns if _is_wide(train[column.name], column)],
         "cut_places": [column.name for column in schema.columns if _is_cut(train[column.name], column)],
         **({"broken_constraints": broken(train, schema)} if schema.constraints else {}),
+        **({"names_like_cells": named} if named else {}),
     }
 
 
@@ -85,6 +89,8 @@ def without_cells(findings: dict[str, Any]) -> dict[str, Any]:
 def summarise(hygiene: dict[str, Any]) -> list[str]:
     """One line for each finding that is worth saying."""
     lines = []
+    if names := hygiene.get("names_like_cells"):
+        lines.append(f"columns are named like their own cells (a file without a line of names?): {_names(names)}")
     if hygiene["train_duplicates"]:
         lines.append(f"{hygiene['train_duplicates']} of {hygiene['rows']['train']} train rows repeat another")
     for part, copies in hygiene["copies_of_train"].items():
@@ -144,6 +150,21 @@ def _row_keys(table: pd.DataFrame, schema: Schema) -> np.ndarray:
 def _texts(values: pd.Series, column: Column) -> pd.Series:
     texts = discrete_texts(values, column).astype(object)
     return texts.where(texts.notna(), None).reset_index(drop=True)
+
+
+def _named_like_cells(schema: Schema) -> list[str]:
+    """Those columns, where they are more than half; names that count the columns are pandas', where there were none."""
+    named = [column.name for column in schema.columns if _is_named_like_a_cell(column)]
+    counted = set(schema.names) <= set(map(str, range(len(schema.columns))))
+    return named if 2 * len(named) > len(schema.columns) and not counted else []
+
+
+def _is_named_like_a_cell(column: Column) -> bool:
+    for text in {column.name, column.name.strip()} - {""}:  # numbers are read without the blanks before them
+        with suppress(ValueError):
+            column.read(text)
+            return column.kind != "text"
+    return False
 
 
 def _is_id_like(values: pd.Series, column: Column) -> bool:

@@ -218,7 +218,7 @@ def _arrange(frame: pd.DataFrame, target: str | None, drop: Sequence[str], sourc
             f"{', …' if len(kept) > 8 else ''}: set dataset.target to one of them."
         )
     if len(kept) < 2:
-        raise BadInput(f"{source} must hold a target and one feature or more, but holds {len(kept)} columns: add some.")
+        raise BadInput(f"{source} must hold a target and one feature or more, but holds fewer than two columns: add some.")
     return frame[kept]
 
 
