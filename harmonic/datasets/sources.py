@@ -16,6 +16,7 @@ from harmonic.datasets.splits import FOLDS, VAL_SHARE, cut, in_three, of_fold
 from harmonic.env import DATA_DIR_VARIABLE
 from harmonic.errors import BadInput
 from harmonic.table import Split, coerce
+from harmonic.table.checks import check_frame
 from harmonic.table.constraints import Constraint
 from harmonic.table.infer import infer_schema
 from harmonic.table.schema import Schema, Task, attach
@@ -189,9 +190,11 @@ def as_table(
     nothing odd in it, and takes its last column for the target.
 
     Raises:
-        BadInput: the target is missing, empty or constant, or a column is constant, or a setting fits no column.
+        BadInput: these are no rows, the target is missing, empty or constant, or a column is constant, or a setting fits no
+            column.
     """
     said = File("the DataFrame", None, target, task, description, columns, drop, constraints)
+    check_frame(frame, "the table")
     if frame.columns.nlevels > 1:
         raise BadInput(f"{said.path} must have texts for column names, but has {frame.columns.nlevels} levels: join them.")
     rows = _arrange(frame.rename(columns=str), said.target, said.drop, said.path)

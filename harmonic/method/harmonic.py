@@ -359,8 +359,9 @@ class Harmonic:
         """
         self._check_fitted()
         schema = self.rewriting.schema
+        known = coerce(table, schema.with_holes, "the table")
         holes = table.isna().any(axis=1).to_numpy()
-        check_rules(coerce(table, schema.with_holes, "the table"), schema, "the table", holes)
+        check_rules(known, schema, "the table", holes)
         if not holes.any():
             return coerce(table, schema, "the table").set_axis(table.index)[list(table.columns)]
         drawn = self._complete(table[holes], "the table", seed, work_dir, empty=False)

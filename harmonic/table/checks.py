@@ -54,6 +54,12 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 """What a correction of each field may be: in words, and as a test."""
 
 
+def check_frame(table: object, source: str) -> None:
+    """Raise BadInput where rows are no DataFrame."""
+    if not isinstance(table, pd.DataFrame):
+        raise BadInput(f"{source} must be a pandas DataFrame, but is of type {type(table).__name__}: read or convert it.")
+
+
 def check_header(table: pd.DataFrame, target: str | None, source: str) -> str:
     """The target, the last column if none is named; each column must have a name, a text of its own.
 

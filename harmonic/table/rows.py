@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from harmonic.errors import BadInput, shown
+from harmonic.table.checks import check_frame
 from harmonic.table.encoding import Encoder
 from harmonic.table.infer import LEAST_INSIDE, infer_schema
 from harmonic.table.plain import plain
@@ -33,7 +34,11 @@ def schema_of(table: pd.DataFrame) -> Schema:
 
     pandas hands `attrs` on to whatever is made of a table: one with other columns, values of another kind, or numbers that
     mostly lie beyond a column's range has a schema of its own, but for its target and what it is about.
+
+    Raises:
+        BadInput: it is no DataFrame, or no schema can be inferred from it.
     """
+    check_frame(table, "train")
     carried = table.attrs.get("schema")
     if not isinstance(carried, Schema):
         return infer_schema(table)
@@ -73,8 +78,10 @@ def coerce(frame: pd.DataFrame, schema: Schema, source: str) -> pd.DataFrame:
         source: how an error names the rows, e.g. "test.csv".
 
     Raises:
-        BadInput: a column is missing or unknown, or a cell is not of its column's kind; names column, row and value.
+        BadInput: it is no DataFrame, a column is missing or unknown, or a cell is not of its column's kind; names column,
+            row and value.
     """
+    check_frame(frame, source)
     missing = [name for name in schema.names if name not in frame.columns]
     unknown = [str(name) for name in frame.columns if name not in schema.names]
     if missing or unknown:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harmonic.datasets import as_table
 from harmonic.errors import BadInput
 from harmonic.table import Split, coerce, digest, load_table, save_table, schema_of
 from harmonic.table.infer import DATETIME_FORMATS, describe, infer_schema
@@ -111,6 +112,15 @@ def test_a_name_that_stands_twice(one_sentence):
     with pytest.raises(BadInput) as error:
         infer_schema(pd.DataFrame([[1, 2, "a"], [2, 3, "b"]], columns=["x", "x", "y"]))
     one_sentence(error.value, "'x' stands there twice")
+
+
+@pytest.mark.parametrize("rows", ["my.csv", np.ones((9, 2)), pd.Series([1, 2]), None])
+def test_what_is_no_table(rows, mixed_frame, one_sentence):
+    """Oracle: the rule for what a user can cause."""
+    for take in (as_table, schema_of, lambda found: coerce(found, infer_schema(mixed_frame), "conditions")):
+        with pytest.raises(BadInput) as error:
+            take(rows)
+        one_sentence(error.value, "DataFrame", type(rows).__name__)
 
 
 def test_cells_of_pandas_and_python_are_as_those_of_a_file():
