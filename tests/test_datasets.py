@@ -308,7 +308,7 @@ def test_a_folder_in_place_of_a_file(tmp_path, one_sentence):
         ({"size": [np.inf, 1.0, 2.0] * 20}, {}, ("column 'size'", "row 1", "no finite number")),
         ({}, {"drop": ["y"], "target": "y"}, ("dataset.drop", "'y'")),
         ({}, {"drop": ["sice"]}, ("dataset.drop", "'sice'")),
-        ({}, {"drop": ["size", "colour"]}, ("one feature", "1 columns")),
+        ({}, {"drop": ["size", "colour"]}, ("one feature", "fewer than two columns")),
         ({}, {"columns": {"sice": "integer"}}, ("dataset.columns", "'sice'")),
         ({"size": [2**63 + 7, 1, 2] * 20}, {}, ("column 'size'", f"up to {2**63 - 1}", f"holds {2**63 + 7}")),
         ({"size": [2**53 + 1, 1, 2] * 20}, {}, ("column 'size'", f"up to {2**53}", f"of size {2**53 + 1}")),
