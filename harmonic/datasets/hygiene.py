@@ -153,7 +153,7 @@ def _texts(values: pd.Series, column: Column) -> pd.Series:
 
 
 def _named_like_cells(schema: Schema) -> list[str]:
-    """Those columns, where they are more than half; names that count the columns are pandas', where there were none."""
+    """Columns whose names could be cells of theirs, if most are; names that count the columns are pandas' for none."""
     named = [column.name for column in schema.columns if _is_named_like_a_cell(column)]
     counted = set(schema.names) <= set(map(str, range(len(schema.columns))))
     return named if 2 * len(named) > len(schema.columns) and not counted else []
