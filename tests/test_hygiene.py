@@ -185,7 +185,7 @@ def test_a_clean_table_has_nothing_to_say():
     ],
 )
 def test_a_first_row_that_stands_for_the_names(names, found):
-    """As in a file of UCI's, read as if it had a header."""
+    """Oracle: the names that were put there: a row's, as of a file of UCI's that is read as if it had a header, or not."""
     rows = [[39, " State-gov", 13, " >50K", 4], [50, " Private", 9, " <=50K", 9], [0, " Private", 2, " >50K", 0]] * 20
     frame = pd.DataFrame(rows, columns=names)
     findings = inspect(split_of(frame, frame[:0], frame[:0]))

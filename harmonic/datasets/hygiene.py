@@ -160,10 +160,12 @@ def _named_like_cells(schema: Schema) -> list[str]:
 
 
 def _is_named_like_a_cell(column: Column) -> bool:
+    if column.kind == "text":  # which holds any
+        return False
     for text in {column.name, column.name.strip()} - {""}:  # numbers are read without the blanks before them
         with suppress(ValueError):
             column.read(text)
-            return column.kind != "text"
+            return True
     return False
 
 

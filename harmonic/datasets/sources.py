@@ -190,8 +190,7 @@ def as_table(
     nothing odd in it, and takes its last column for the target.
 
     Raises:
-        BadInput: these are no rows, the target is missing, empty or constant, or a column is constant, or a setting fits no
-            column.
+        BadInput: it is no DataFrame, the target is missing, empty or constant, a column is constant, or a setting fits none.
     """
     said = File("the DataFrame", None, target, task, description, columns, drop, constraints)
     check_frame(frame, "the table")

@@ -39,6 +39,7 @@ from harmonic.method.scale import Scale, drawn
 from harmonic.neighbours import Distance, Groups, LabelRule, Search, make_groups
 from harmonic.seed import derive_seed
 from harmonic.table import coerce, load_table, save_table, schema_of
+from harmonic.table.checks import check_frame
 from harmonic.table.encoding import Encoder
 from harmonic.training import Compute, loss_curve
 
@@ -280,6 +281,7 @@ class Harmonic:
         """
         self._check_fitted()
         if conditions is not None:
+            check_frame(conditions, "conditions")
             if len(conditions) != n:
                 raise BadInput(f"conditions must have a row for each of the {n} wanted, but has {len(conditions)}.")
             return self._complete(conditions, "conditions", seed, work_dir, empty=True)

@@ -286,4 +286,4 @@ def discrete_texts(values: pd.Series, column: Column) -> pd.Series:
 
 def _number_text(number: float, dtype: str) -> str:
     """A category's text that a file stores as a number: 1 where it stores whole numbers, however 1.0 came there."""
-    return str(int(number)) if dtype == "int64" and number % 1 == 0 else str(float(number))
+    return plain_text(number) if dtype == "int64" else str(float(number))

@@ -132,6 +132,15 @@ def test_a_row_is_completed_as_if_alone(learnt):
     np.testing.assert_array_equal(*shown)
 
 
+@pytest.mark.parametrize("rows", ["my.csv", np.ones((3, 2)), 3])
+def test_what_is_no_table(learnt, one_sentence, rows):
+    """Oracle: the rule for what a user can cause."""
+    for take in (lambda: learnt.sample(3, seed=0, conditions=rows), lambda: learnt.impute(rows, seed=0)):
+        with pytest.raises(BadInput) as error:
+            take()
+        one_sentence(error.value, "DataFrame", type(rows).__name__)
+
+
 def test_a_table_is_looked_at_before_any_row_is_written(learnt, easy_table, monkeypatch):
     """Oracle: the rule: the row as the user counts it, and nothing written before."""
     holed = easy_table.astype(object)

@@ -117,7 +117,7 @@ def test_a_name_that_stands_twice(one_sentence):
 @pytest.mark.parametrize("rows", ["my.csv", np.ones((9, 2)), pd.Series([1, 2]), None])
 def test_what_is_no_table(rows, mixed_frame, one_sentence):
     """Oracle: the rule for what a user can cause."""
-    for take in (as_table, schema_of, lambda found: coerce(found, infer_schema(mixed_frame), "conditions")):
+    for take in (as_table, schema_of, lambda found: coerce(found, infer_schema(mixed_frame), "rows")):
         with pytest.raises(BadInput) as error:
             take(rows)
         one_sentence(error.value, "DataFrame", type(rows).__name__)
