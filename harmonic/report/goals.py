@@ -37,8 +37,9 @@ ON_TEST = (
     "method=harmonic model=base under its default budget, as many rows as train has, against every baseline of the same "
     "table: means over seeds, on test rows. Baselines have as many seeds as the other tables say; those of one seed count, "
     "too, and are marked 1. Behind ± is half of Student's 95 % interval over our seeds: what is missed or reached by less "
-    "is not settled, nor is what other test rows would say, since those of all seeds are the same. What was tried where a "
-    "goal is missed: docs/study.md."
+    "is not settled, nor is what other test rows would say, since those of all seeds are the same. Told beside a verdict, "
+    "no part of it: what the strongest attack comes to by chance, where membership means nothing, and how much of DLT is "
+    "learnt. What was tried where a goal is missed: docs/study.md."
 )
 ON_FOLDS = (
     "The same by cross-validation, where test rows are few: each row of train and val stands for a test row once. Means "
@@ -201,10 +202,15 @@ def _utility(key: str) -> Callable[[_Contest], str]:
     return judge
 
 
-def _between(key: str, low: float, high: float) -> Callable[[_Contest], str]:
+def _between(key: str, low: float, high: float, beside: tuple[str, str] | None = None) -> Callable[[_Contest], str]:
+    """Whether a score is within bounds; `beside`, words and the key of another one, is told where it is known."""
+
     def judge(contest: _Contest) -> str:
         mean = contest.mean(key)
-        return HOLE if mean is None else _verdict(max(low - mean, mean - high), contest.told(key))
+        if mean is None:
+            return HOLE
+        more = f", {beside[0]} {contest.told(beside[1])}" if beside and contest.mean(beside[1]) is not None else ""
+        return _verdict(max(low - mean, mean - high), contest.told(key) + more)
 
     return judge
 
@@ -286,10 +292,10 @@ GOALS: tuple[tuple[str, Callable[[_Contest], str]], ...] = (
     ("the same, macro F1", _utility("mle_f1_macro")),
     ("DCR share within {} and {}".format(*map(_short, SHARE)), _between("dcr_share", *SHARE)),
     (f"tail at most {TAIL_RATIO} times the hold-out's", _tail),
-    (f"strongest attack at most {_short(ATTACK)}", _between("mia_auc", 0.0, ATTACK)),
+    (f"strongest attack at most {_short(ATTACK)}", _between("mia_auc", 0.0, ATTACK, ("by chance", "mia_auc_chance"))),
     (f"and not above a baseline's whose weighted F1 is at most {_short(NEAR_UTILITY)} less", _attack_beside),
     ("the same over attacks that both face", _shared_attacks_beside),
-    (f"DLT within {_short(DLT)} bits a cell of 0", _between("dlt", -DLT, DLT)),
+    (f"DLT within {_short(DLT)} bits a cell of 0", _between("dlt", -DLT, DLT, ("learnt", "dlt_learnt"))),
     ("prompt copy at chance", _prompt_copy),
     (f"C2ST at most {_short(C2ST)}", _between("c2st_auc", 0.0, C2ST)),
 )

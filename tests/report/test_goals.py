@@ -50,11 +50,13 @@ def test_what_is_on_the_edge_is_reached():
         (2, {"dcr_share": 0.56}, "missed by .030: .560"),
         (3, {"dcr_tail": 0.035}, "missed by .005: .035, hold-out .020"),
         (4, {"mia_auc": 0.56}, "missed by .010: .560"),
+        (4, {"mia_auc": 0.56, "mia_auc_chance": 0.54}, "missed by .010: .560, by chance .540"),
         (5, {"mia_auc": 0.62}, "missed by .020: .620, smote (1) .600"),
         (6, {"mia_auc": 0.62, "mia_loss_auc": 0.62}, "reached: .510"),
         (6, {"mia_distance_auc": 0.63}, "missed by .030: .630, smote (1) .600"),
         (7, {"dlt": -0.03}, "missed by .010: -.030"),
         (7, {"dlt": 0.05}, "missed by .030: .050"),
+        (7, {"dlt": -0.03, "dlt_learnt": 0.01}, "missed by .010: -.030, learnt .010"),
         (9, {"c2st_auc": 0.8}, "missed by .050: .800"),
     ],
 )
