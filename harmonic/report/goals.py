@@ -37,9 +37,9 @@ ON_TEST = (
     "method=harmonic model=base under its default budget, as many rows as train has, against every baseline of the same "
     "table: means over seeds, on test rows. Baselines have as many seeds as the other tables say; those of one seed count, "
     "too, and are marked 1. Behind ± is half of Student's 95 % interval over our seeds: what is missed or reached by less "
-    "is not settled, nor is what other test rows would say, since those of all seeds are the same. Told beside a verdict, "
-    "no part of it: what the strongest attack comes to by chance, where membership means nothing, and how much of DLT is "
-    "learnt. What was tried where a goal is missed: docs/study.md."
+    "is not settled, nor is what other test rows would say, since those of all seeds are the same. Beside two verdicts "
+    "stands what is no part of them: what the strongest attack comes to by chance, where membership means nothing, and how "
+    "much of DLT is learnt. What was tried where a goal is missed: docs/study.md."
 )
 ON_FOLDS = (
     "The same by cross-validation, where test rows are few: each row of train and val stands for a test row once. Means "
